@@ -1,0 +1,283 @@
+"""Is it alive? Links kept open, PING, INFO and hello sent in time, SDOWN at its exact deadline.
+
+``attend`` is called for an instance when its time has come or when something about it changed. It
+does what is due and says when to look again; there is no period in which everybody is visited.
+"""
+
+from __future__ import annotations
+
+from sentinel_py.core import election, failover, requests
+from sentinel_py.core.messages import ErrorReply, Level, Open, Reply
+from sentinel_py.core.model import (
+    Constants,
+    DataNode,
+    Instance,
+    Link,
+    LinkKind,
+    LinkState,
+    Master,
+    Peer,
+    Phase,
+    Reconf,
+    Replica,
+    Role,
+)
+from sentinel_py.core.roster import numeric_ip
+from sentinel_py.core.turn import Turn, links_of, mark_down, master_of
+
+HEARTBEAT_MS = 500
+"""Nobody is left unattended longer, which bounds what a missed ``touch`` can cost."""
+
+PENDING_MAX = 100
+"""Unanswered requests per owner of a link before nothing more is asked on it."""
+
+_GRID_MS = 50
+_BUSY_INFO_MS = 100
+_RETRY_INFO_MS = 1_000
+_PATIENCE_MIN_MS = 200
+_PATIENCE_WHEN_DOWN_MS = 2_000
+_NEVER = 2**62
+
+
+def attend(turn: Turn, instance: Instance) -> int:
+    """Do what is due for the instance; returns when it has to be looked at again."""
+    again_at = turn.now + HEARTBEAT_MS
+    for link in links_of(instance):
+        again_at = min(again_at, _keep_link(turn, instance, link))
+    if instance.command.is_up:
+        again_at = min(again_at, _send_due(turn, instance))
+    if not turn.state.is_tilted:
+        again_at = min(again_at, _check_down(turn, instance))
+        if isinstance(instance, Master):
+            again_at = min(again_at, election.attend(turn, instance))
+            again_at = min(again_at, failover.attend(turn, instance))
+    return max(again_at, turn.now + 1)
+
+
+def ping_period_ms(constants: Constants, instance: Instance) -> int:
+    """At most ping-period, and a quarter of down-after, so that SDOWN rests on several pings."""
+    return max(1, min(constants.ping_period, master_of(instance).options.down_after_ms // 4))
+
+
+# Links -------------------------------------------------------------------------------------------
+
+
+def _keep_link(turn: Turn, instance: Instance, link: Link) -> int:
+    if link.state is LinkState.DOWN:
+        return _reopen(turn, instance, link)
+    overdue_at = _overdue_at(turn, instance, link)
+    if turn.now < overdue_at or turn.state.is_tilted:
+        return overdue_at
+    turn.close(link)
+    return _reopen(turn, instance, link)
+
+
+def _overdue_at(turn: Turn, instance: Instance, link: Link) -> int:
+    """When silence on a link means that it is dead, though no error says so."""
+    if link.kind is LinkKind.CHANNEL and link.is_up:
+        return max(link.heard_at, link.up_at) + 3 * turn.state.constants.publish_period
+    patience_ms = max(_PATIENCE_MIN_MS, master_of(instance).options.down_after_ms // 2)
+    if instance.is_down:
+        patience_ms = max(patience_ms, _PATIENCE_WHEN_DOWN_MS)
+    if not link.is_up:
+        assert link.tried_at is not None
+        return link.tried_at + patience_ms
+    if link.ping_since is None:
+        return _NEVER
+    return max(link.heard_at, link.ping_since, link.up_at) + patience_ms
+
+
+def _reopen(turn: Turn, instance: Instance, link: Link) -> int:
+    retry_ms = ping_period_ms(turn.state.constants, instance)
+    address = instance.address
+    if link.tried_at is not None and turn.now < link.tried_at + retry_ms:
+        return link.tried_at + retry_ms
+    if address.port == 0:
+        return _NEVER
+    link.tried_at = turn.now
+    if turn.state.settings.resolve_hostnames and numeric_ip(address.host) is None:
+        turn.resolve(address.host)
+    if address.ip:
+        link.state = LinkState.CONNECTING
+        if link.ping_since is None:
+            link.ping_since = turn.now
+        turn.effects.append(Open(link.id, link.kind, address.ip, address.port))
+    return turn.now + retry_ms
+
+
+def link_up(turn: Turn, link: Link, local_ip: str) -> None:
+    link.state = LinkState.UP
+    link.up_at = turn.now
+    link.local_ip = local_ip
+    turn.send(link, *requests.greeting(turn, link))
+    if link.kind is LinkKind.COMMAND:
+        requests.ping(turn, link.owners[0])
+    for owner in link.owners:
+        turn.touch(owner)
+        if isinstance(owner, Peer):
+            election.peer_connected(turn, owner)
+        elif isinstance(owner, DataNode) and link is owner.command:
+            requests.ask_info(turn, owner)
+
+
+def link_down(turn: Turn, link: Link) -> None:
+    mark_down(link)
+    for owner in link.owners:
+        turn.touch(owner)
+
+
+# What is sent in time ----------------------------------------------------------------------------
+
+
+def _send_due(turn: Turn, instance: Instance) -> int:
+    link = instance.command
+    if link.pending >= PENDING_MAX * len(link.owners):
+        return _NEVER
+    again_at = _ping_due(turn, instance)
+    if isinstance(instance, DataNode):
+        again_at = min(again_at, _info_due(turn, instance))
+    return min(again_at, _hello_due(turn, instance))
+
+
+def _on_grid(at: int, grid_ms: int = _GRID_MS) -> int:
+    """Round periods up to a common grid, so that one wake-up serves many instances."""
+    return -(-at // grid_ms) * grid_ms
+
+
+def _ping_due(turn: Turn, instance: Instance) -> int:
+    link = instance.command
+    period_ms = ping_period_ms(turn.state.constants, instance)
+    grid_ms = max(1, min(_GRID_MS, period_ms // 5))
+    due_at = turn.now if link.pinged_at is None else _on_grid(link.pinged_at + period_ms, grid_ms)
+    if turn.now < due_at:
+        return due_at
+    requests.ping(turn, instance)
+    return _on_grid(turn.now + period_ms, grid_ms)
+
+
+def _info_due(turn: Turn, node: DataNode) -> int:
+    due_at = _next_info_at(turn, node)
+    if turn.now < due_at:
+        return due_at
+    requests.ask_info(turn, node)
+    return turn.now + _RETRY_INFO_MS
+
+
+def _next_info_at(turn: Turn, node: DataNode) -> int:
+    if node.info_asked_at is not None:
+        return node.info_asked_at + _RETRY_INFO_MS
+    if node.info_at is None:
+        return turn.now
+    return _on_grid(node.info_at + _info_period_ms(turn.state.constants, node))
+
+
+def _info_period_ms(constants: Constants, node: DataNode) -> int:
+    """Replicas are read more often while their state decides or shows the course of a failover."""
+    if not isinstance(node, Replica):
+        return constants.info_period
+    master = node.master
+    attempt = master.failover
+    if node.reconf in (Reconf.SENT, Reconf.IN_PROGRESS) or (
+        attempt and attempt.phase is Phase.WAIT_PROMOTION and attempt.chosen is node
+    ):
+        return _BUSY_INFO_MS
+    if master.is_down or attempt or node.master_link_down_ms or node.demote:
+        return _RETRY_INFO_MS
+    return constants.info_period
+
+
+def _hello_due(turn: Turn, instance: Instance) -> int:
+    period_ms = turn.state.constants.publish_period
+    due_at = _on_grid(instance.hello_at + period_ms)
+    if instance.hello_asked_at is not None:
+        due_at = max(due_at, instance.hello_asked_at + period_ms)
+    if turn.now < due_at:
+        return due_at
+    requests.say_hello(turn, instance)
+    return turn.now + period_ms
+
+
+def pong(turn: Turn, link: Link, reply: Reply) -> None:
+    """Book a ping's reply; an instance is alive by ``+PONG``, ``-LOADING`` and ``-MASTERDOWN``."""
+    value = reply.value
+    link.heard_at = turn.now
+    is_pong = isinstance(value, bytes) and value.startswith(b"PONG")
+    error = value.text if isinstance(value, ErrorReply) else ""
+    if is_pong or error.startswith(("LOADING", "MASTERDOWN")):
+        link.ok_at = turn.now
+        link.ping_since = None
+    for owner in link.owners:
+        if is_pong and isinstance(owner, Master):
+            owner.rebooted_at = None
+        if owner.is_down:
+            turn.touch(owner)
+            if error.startswith("BUSY") and isinstance(owner, DataNode) and not owner.script_killed:
+                owner.script_killed = True
+                requests.kill_script(turn, owner)
+
+
+# SDOWN -------------------------------------------------------------------------------------------
+
+
+def _check_down(turn: Turn, instance: Instance) -> int:
+    down_at = min(_silence_ends_at(instance), _misbehaviour_ends_at(turn, instance))
+    is_down = turn.now >= down_at
+    if is_down and not instance.is_down:
+        _enter_sdown(turn, instance)
+    elif instance.is_down and not is_down:
+        _leave_sdown(turn, instance)
+    return _NEVER if is_down else down_at
+
+
+def _silence_ends_at(instance: Instance) -> int:
+    """When silence becomes SDOWN: down-after since the last good reply.
+
+    On an open link a ping must have been waiting for half of that, lest a stall of our own, in
+    which nothing was asked, be taken for the instance's.
+    """
+    link = instance.command
+    down_after_ms = master_of(instance).options.down_after_ms
+    if not link.is_up:
+        return link.ok_at + down_after_ms
+    if link.ping_since is None:
+        return _NEVER
+    return max(link.ok_at + down_after_ms, link.ping_since + down_after_ms // 2)
+
+
+def _misbehaviour_ends_at(turn: Turn, instance: Instance) -> int:
+    """A master that reports to be a replica, or that loads for too long after a reboot, is down."""
+    if not isinstance(instance, Master):
+        return _NEVER
+    down_at = _NEVER
+    options = instance.options
+    if instance.role is Role.REPLICA:
+        info_period_ms = turn.state.constants.info_period
+        down_at = instance.role_at + options.down_after_ms + 2 * info_period_ms
+    if instance.rebooted_at is not None:
+        down_at = min(down_at, instance.rebooted_at + options.reboot_down_after_ms)
+    return down_at
+
+
+def _enter_sdown(turn: Turn, instance: Instance) -> None:
+    instance.is_down = True
+    instance.down_at = turn.now
+    turn.notice(Level.WARNING, "+sdown", instance)
+    if isinstance(instance, Master):
+        requests.refresh_replicas(turn, instance)
+        election.ask_peers(turn, instance, apart_ms=0)
+        election.check_odown(turn, instance)
+    elif isinstance(instance, Peer):
+        election.peer_lost(turn, instance)
+    else:
+        turn.touch(master_of(instance))
+
+
+def _leave_sdown(turn: Turn, instance: Instance) -> None:
+    instance.is_down = False
+    turn.notice(Level.WARNING, "-sdown", instance)
+    if isinstance(instance, DataNode):
+        instance.script_killed = False
+    if isinstance(instance, Master):
+        election.check_odown(turn, instance)
+    elif isinstance(instance, Peer):
+        election.peer_connected(turn, instance)

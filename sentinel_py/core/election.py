@@ -1,0 +1,269 @@
+"""ODOWN and the leader: peers asked, votes cast and counted, epochs.
+
+Votes are counted as Sentinel counts them: one vote per sentinel, master and epoch, first come first
+served; a leader needs the majority of all known sentinels and at least ``quorum`` (Sentinel
+documentation, "Quorum" and "Configuration epochs"; the vote is Raft's, section 5.2). A vote is on
+disk before the reply that reveals it.
+
+The original lets a failed attempt rest for 2 x failover-timeout. Here the rest is kept where it
+protects another leader's work, and cut short where nobody can be at work.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sentinel_py.core import failover, requests
+from sentinel_py.core.messages import DownAnswer, DownQuestion, Level, Reply
+from sentinel_py.core.model import MAX_EPOCH, Failover, Master, Peer, Phase, Wait
+from sentinel_py.core.roster import look_up
+from sentinel_py.core.turn import Turn
+
+DESYNC_MS = 20
+"""A candidacy starts this much later at most, at random, so that one sentinel is first."""
+
+_RETRY_MS = 50, 150
+"""A split election is repeated after a random time in this range."""
+
+_ANSWER_LIFE = 5  # ask periods
+
+
+def attend(turn: Turn, master: Master) -> int:
+    """Ask the peers again in time, forget stale answers, start a failover that is due."""
+    _forget_stale_answers(turn, master)
+    ask_peers(turn, master, apart_ms=turn.state.constants.ask_period)
+    check_odown(turn, master)
+    again_at = turn.now + turn.state.constants.ask_period
+    if master.is_odown and master.failover is None:
+        again_at = min(again_at, _try_failover(turn, master))
+    return again_at
+
+
+def _try_failover(turn: Turn, master: Master) -> int:
+    assert master.try_at is not None
+    if turn.now >= master.try_at:
+        failover.start(turn, master, forced=False)
+        return turn.now
+    if master.try_at > turn.now + DESYNC_MS and master.delay_logged_for != master.try_at:
+        master.delay_logged_for = master.try_at
+        turn.log(
+            Level.NOTICE,
+            f"Next failover delay: I will not start a failover of {master.name} "
+            f"in the next {master.try_at - turn.now} ms",
+        )
+    return master.try_at
+
+
+# Asking ------------------------------------------------------------------------------------------
+
+
+def ask_peers(turn: Turn, master: Master, *, apart_ms: int) -> None:
+    """Ask every connected peer whether it sees the master down, too, and for its vote.
+
+    A peer that was asked less than ``apart_ms`` ago is left alone.
+    """
+    if not master.is_down:
+        return
+    candidate = turn.state.myid if master.failover else "*"
+    for peer in master.peers.values():
+        asked_at = peer.asked_at if peer.asked_at is not None else peer.answered_at
+        if peer.command.is_up and (asked_at is None or turn.now >= asked_at + apart_ms):
+            requests.ask_down(turn, peer, candidate)
+
+
+def _forget_stale_answers(turn: Turn, master: Master) -> None:
+    limit_ms = _ANSWER_LIFE * turn.state.constants.ask_period
+    for peer in master.peers.values():
+        if peer.answered_at is not None and turn.now > peer.answered_at + limit_ms:
+            peer.says_down = False
+            peer.leader = None
+            peer.answered_at = None
+
+
+def take_answer(turn: Turn, peer: Peer, reply: Reply) -> None:
+    """Book a peer's ``[down, leader, epoch]``; anything else says nothing."""
+    match reply.value:
+        case [int(down), bytes(leader), int(epoch)]:
+            pass
+        case _:
+            return
+    master = peer.master
+    peer.answered_at = turn.now
+    peer.asked_at = None
+    peer.says_down = down == 1
+    voted = leader != b"*"
+    if voted and epoch != peer.leader_epoch:
+        name = leader.decode(errors="replace")
+        turn.log(Level.NOTICE, f"{peer.run_id} voted for {name} {epoch}")
+    if voted or epoch > peer.leader_epoch:
+        peer.leader = leader.decode(errors="replace") if voted else None
+        peer.leader_epoch = epoch
+    check_odown(turn, master)
+    count_votes(turn, master)
+
+
+def peer_connected(turn: Turn, peer: Peer) -> None:
+    """A peer can be asked that could not: what was impossible without it may work now."""
+    master = peer.master
+    ask_peers(turn, master, apart_ms=_RETRY_MS[0])
+    if master.wait is Wait.NOT_ELECTED:
+        _try_soon(turn, master)
+
+
+def peer_lost(turn: Turn, peer: Peer) -> None:
+    """A dead peer leads no failover, and its vote is no longer waited for."""
+    master = peer.master
+    if master.wait is Wait.LEADER and master.awaited == peer.run_id:
+        _try_soon(turn, master)
+    count_votes(turn, master)
+
+
+def _try_soon(turn: Turn, master: Master) -> None:
+    master.wait = Wait.NOTHING
+    master.try_at = turn.now + turn.rng.randint(0, DESYNC_MS)
+    turn.touch(master)
+
+
+def try_again(turn: Turn, master: Master) -> None:
+    """Let the next attempt start after a short random time instead of a long rest."""
+    master.wait = Wait.NOTHING
+    master.try_at = turn.now + turn.rng.randint(*_RETRY_MS)
+    turn.touch(master)
+
+
+# ODOWN -------------------------------------------------------------------------------------------
+
+
+def check_odown(turn: Turn, master: Master) -> None:
+    quorum = master.options.quorum
+    seen = 1 + sum(peer.says_down for peer in master.peers.values())
+    is_odown = master.is_down and seen >= quorum
+    if is_odown == master.is_odown:
+        return
+    master.is_odown = is_odown
+    if is_odown:
+        master.odown_at = turn.now
+        turn.notice(Level.WARNING, "+odown", master, f"#quorum {seen}/{quorum}")
+        earliest = turn.now + turn.rng.randint(0, DESYNC_MS)
+        master.try_at = max(earliest, master.try_at or 0)
+    else:
+        turn.notice(Level.WARNING, "-odown", master)
+    turn.touch(master)
+
+
+# Votes -------------------------------------------------------------------------------------------
+
+
+def answer(turn: Turn, question: DownQuestion) -> None:
+    """Answer a peer's IS-MASTER-DOWN-BY-ADDR, with our vote if it is a candidate."""
+    master = _find(turn, question)
+    if master is None:
+        turn.answer(question.ticket, DownAnswer(False, None, 0))
+        return
+    down = master.is_down and not turn.state.is_tilted
+    if question.candidate == "*":
+        turn.answer(question.ticket, DownAnswer(down, None, 0))
+    else:
+        cast_vote(turn, master, question.epoch, question.candidate)
+        turn.answer(question.ticket, DownAnswer(down, master.leader, master.leader_epoch))
+
+
+def _find(turn: Turn, question: DownQuestion) -> Master | None:
+    known = look_up(turn.state, question.host, question.port)
+    ip = known.ip if known else None
+    return next(
+        (
+            master
+            for master in turn.state.masters.values()
+            if master.address.is_named(question.host, question.port, ip)
+        ),
+        None,
+    )
+
+
+def cast_vote(turn: Turn, master: Master, epoch: int, candidate: str) -> None:
+    """Vote for ``candidate`` unless this epoch's vote for this master is already cast."""
+    state = turn.state
+    if epoch > MAX_EPOCH:
+        return
+    raise_epoch(turn, epoch)
+    if master.leader_epoch >= epoch or state.current_epoch > epoch or _is_leading(master):
+        return
+    master.leader, master.leader_epoch = candidate, epoch
+    turn.save()
+    turn.notice(Level.WARNING, "+vote-for-leader", text=f"{candidate} {epoch}")
+    if candidate != state.myid:
+        if master.failover:
+            _give_up(turn, master)
+        _wait_for(turn, master, candidate)
+
+
+def _is_leading(master: Master) -> bool:
+    """A leader at work gives its vote to nobody: the switch is near, and one is enough."""
+    return master.failover is not None and master.failover.phase in (
+        Phase.SELECT,
+        Phase.SEND,
+        Phase.WAIT_PROMOTION,
+    )
+
+
+def _wait_for(turn: Turn, master: Master, leader: str) -> None:
+    """Leave the leader the time it may need; its death ends the wait."""
+    master.wait = Wait.LEADER
+    master.awaited = leader
+    rest_ms = 2 * master.options.failover_timeout_ms
+    master.try_at = turn.now + turn.rng.randint(0, 999) + rest_ms
+
+
+def raise_epoch(turn: Turn, epoch: int) -> None:
+    if epoch > turn.state.current_epoch:
+        turn.state.current_epoch = epoch
+        turn.save()
+        turn.notice(Level.WARNING, "+new-epoch", text=str(epoch))
+
+
+def count_votes(turn: Turn, master: Master) -> None:
+    """See whether our candidacy has won, is lost, or still hangs on votes to come."""
+    attempt = master.failover
+    if attempt is None or attempt.phase is not Phase.WAIT_START:
+        return
+    votes, missing = _tally(master, attempt)
+    needed = max(master.majority, master.options.quorum)
+    favourite, count = votes.most_common(1)[0]
+    if count >= needed and favourite == turn.state.myid:
+        failover.elected(turn, master, attempt)
+    elif count >= needed:
+        _give_up(turn, master)
+        _wait_for(turn, master, favourite)
+    elif missing == 0 and len(votes) > 1:
+        _give_up(turn, master)
+        try_again(turn, master)
+
+
+def _tally(master: Master, attempt: Failover) -> tuple[Counter[str], int]:
+    """The attempt's votes by candidate, and how many peers within reach have yet to answer."""
+    votes: Counter[str] = Counter()
+    missing = 0
+    if master.leader and master.leader_epoch == attempt.epoch:
+        votes[master.leader] += 1
+    for peer in master.peers.values():
+        if peer.leader_epoch < attempt.epoch:
+            missing += peer.command.is_up and not peer.is_down
+        elif peer.leader_epoch == attempt.epoch and peer.leader:
+            votes[peer.leader] += 1
+    return votes, missing
+
+
+def attempt_deadline_at(turn: Turn, master: Master, attempt: Failover) -> int:
+    limit_ms = min(turn.state.constants.election_timeout, master.options.failover_timeout_ms)
+    return attempt.started_at + limit_ms
+
+
+def time_out(turn: Turn, master: Master) -> None:
+    """Nobody was elected in time; without a change of who can be reached, nobody will be."""
+    _give_up(turn, master)
+    master.wait = Wait.NOT_ELECTED
+
+
+def _give_up(turn: Turn, master: Master) -> None:
+    failover.abort(turn, master, "-failover-abort-not-elected")

@@ -1,0 +1,337 @@
+"""The failover that this sentinel leads: choice, promotion, switch, reconfiguration.
+
+The phases are the original's (``failover-state``), and so are the events; the order of the last two
+is not. The switch comes as soon as the promotion is seen, on the leader as on everybody, and the
+other replicas are pointed to the new master after it. Each phase is ended by an answer; a timeout
+is only for answers that do not come.
+"""
+
+from __future__ import annotations
+
+from sentinel_py.core import election, requests, roster
+from sentinel_py.core.messages import FailOver, Level, Refused
+from sentinel_py.core.model import (
+    Address,
+    Failover,
+    Master,
+    Phase,
+    Reconf,
+    Replica,
+    SimulatedFailure,
+    Wait,
+)
+from sentinel_py.core.turn import Turn
+
+_FRESH_INFO_WAIT_MS = 200
+"""The choice waits this long at most for INFO asked of replicas when the master went down."""
+
+_NEVER = 2**62
+
+
+def on_order(turn: Turn, order: FailOver) -> None:
+    """``SENTINEL FAILOVER``: nobody is asked, the master may be well."""
+    master = turn.state.masters.get(order.name)
+    if master is None:
+        turn.answer(order.ticket, Refused("No such master with that name"))
+    elif master.failover is not None:
+        turn.answer(order.ticket, Refused("Failover already in progress", "INPROG"))
+    elif choose(turn, master) is None:
+        turn.answer(order.ticket, Refused("No suitable replica to promote", "NOGOODSLAVE"))
+    else:
+        start(turn, master, forced=True)
+        turn.answer(order.ticket)
+
+
+def start(turn: Turn, master: Master, *, forced: bool) -> None:
+    """Begin an attempt in a new epoch; a forced one needs nobody's vote."""
+    epoch = turn.state.current_epoch + 1
+    attempt = Failover(epoch, forced, started_at=turn.now, phase_at=turn.now)
+    election.raise_epoch(turn, epoch)
+    turn.notice(Level.WARNING, "+try-failover", master)
+    master.failover = attempt
+    master.wait = Wait.NOTHING
+    master.try_at = turn.now + 2 * master.options.failover_timeout_ms
+    turn.touch(master)
+    election.cast_vote(turn, master, epoch, turn.state.myid)
+    election.ask_peers(turn, master, apart_ms=0)
+    if forced:
+        requests.refresh_replicas(turn, master)
+        elected(turn, master, attempt)
+    else:
+        election.count_votes(turn, master)
+
+
+def elected(turn: Turn, master: Master, attempt: Failover) -> None:
+    turn.notice(Level.WARNING, "+elected-leader", master)
+    turn.crash_if_told(SimulatedFailure.AFTER_ELECTION)
+    _enter(turn, attempt, Phase.SELECT)
+    turn.notice(Level.WARNING, "+failover-state-select-slave", master)
+    turn.touch(master)
+
+
+def abort(turn: Turn, master: Master, event: str) -> None:
+    """Leave the attempt; what may start the next one before its rest is over is the caller's."""
+    turn.notice(Level.WARNING, event, master)
+    assert master.failover is not None
+    master.failover = None
+    for replica in master.replicas.values():
+        replica.reconf = Reconf.NONE
+    turn.touch(master)
+
+
+def attend(turn: Turn, master: Master) -> int:
+    """Move the failover on as far as it goes; returns when a timeout is due."""
+    attempt = master.failover
+    if attempt is None:
+        return _NEVER
+    match attempt.phase:
+        case Phase.WAIT_START:
+            return _wait_for_votes(turn, master, attempt)
+        case Phase.SELECT:
+            return _select(turn, master, attempt)
+        case Phase.SEND:
+            return _promote(turn, master, attempt)
+        case Phase.WAIT_PROMOTION:
+            return _wait_for_promotion(turn, master, attempt)
+        case Phase.RECONF:
+            return _reconfigure(turn, master, attempt)
+
+
+def _enter(turn: Turn, attempt: Failover, phase: Phase) -> None:
+    attempt.phase = phase
+    attempt.phase_at = turn.now
+
+
+def _wait_for_votes(turn: Turn, master: Master, attempt: Failover) -> int:
+    deadline_at = election.attempt_deadline_at(turn, master, attempt)
+    if turn.now >= deadline_at:
+        election.time_out(turn, master)
+    return deadline_at
+
+
+# Choice ------------------------------------------------------------------------------------------
+
+
+def _select(turn: Turn, master: Master, attempt: Failover) -> int:
+    patience_ends_at = attempt.phase_at + _FRESH_INFO_WAIT_MS
+    if turn.now < patience_ends_at and _fresh_info_is_coming(master, attempt):
+        return patience_ends_at
+    chosen = choose(turn, master)
+    if chosen is None:
+        abort(turn, master, "-failover-abort-no-good-slave")
+        master.wait = Wait.NO_REPLICA
+        return _NEVER
+    attempt.chosen = chosen
+    turn.notice(Level.WARNING, "+selected-slave", chosen)
+    _enter(turn, attempt, Phase.SEND)
+    turn.notice(Level.NOTICE, "+failover-state-send-slaveof-noone", chosen)
+    return _promote(turn, master, attempt)
+
+
+def _fresh_info_is_coming(master: Master, attempt: Failover) -> bool:
+    """Whether a replica still owes the INFO it was asked for when the master was lost."""
+    lost_at = master.down_at if master.is_down and master.down_at else attempt.started_at
+    return any(
+        replica.info_asked_at is not None
+        and not replica.is_down
+        and (replica.info_at is None or replica.info_at < lost_at)
+        for replica in master.replicas.values()
+    )
+
+
+def choose(turn: Turn, master: Master) -> Replica | None:
+    """The best replica to promote: one that a dead leader has promoted already, else by priority,
+    offset and run id, as the original orders them."""
+    candidates = [replica for replica in master.replicas.values() if _is_good(turn, replica)]
+    return min(candidates, key=_rank, default=None)
+
+
+def _rank(replica: Replica) -> tuple[bool, int, int, bool, str]:
+    adopted = replica.role.value == "master" and not replica.demote
+    return (
+        not adopted,
+        replica.priority,
+        -replica.offset,
+        not replica.run_id,
+        replica.run_id.lower(),
+    )
+
+
+def _is_good(turn: Turn, replica: Replica) -> bool:
+    master = replica.master
+    now = turn.now
+    constants = turn.state.constants
+    if replica.is_down or not replica.command.is_up or replica.priority == 0:
+        return False
+    if now - replica.command.ok_at > 5 * constants.ping_period:
+        return False
+    info_age_max_ms = 5 * constants.ping_period if master.is_down else 3 * constants.info_period
+    if replica.info_at is None or now - replica.info_at > info_age_max_ms:
+        return False
+    master_down_ms = now - master.down_at if master.is_down and master.down_at else 0
+    return replica.master_link_down_ms <= master_down_ms + 10 * master.options.down_after_ms
+
+
+def replica_reported(turn: Turn, replica: Replica) -> None:
+    """A replica's INFO has come: the attempt that found none may find one now."""
+    master = replica.master
+    if master.failover is not None:
+        turn.touch(master)
+    elif master.wait is Wait.NO_REPLICA and master.is_odown and _is_good(turn, replica):
+        election.try_again(turn, master)
+
+
+# Promotion ---------------------------------------------------------------------------------------
+
+
+def _promote(turn: Turn, master: Master, attempt: Failover) -> int:
+    chosen = attempt.chosen
+    assert chosen is not None
+    if chosen.command.is_up:
+        requests.follow(turn, chosen, None)
+        _enter(turn, attempt, Phase.WAIT_PROMOTION)
+        turn.notice(Level.NOTICE, "+failover-state-wait-promotion", chosen)
+    return _wait_for_promotion(turn, master, attempt)
+
+
+def _wait_for_promotion(turn: Turn, master: Master, attempt: Failover) -> int:
+    """The chosen one's INFO ends this phase; its death, or failover-timeout, ends the attempt."""
+    assert attempt.chosen is not None
+    deadline_at = attempt.phase_at + master.options.failover_timeout_ms
+    if attempt.chosen.is_down:
+        abort(turn, master, "-failover-abort-slave-timeout")
+        election.try_again(turn, master)
+    elif turn.now >= deadline_at:
+        abort(turn, master, "-failover-abort-slave-timeout")
+    return deadline_at
+
+
+def not_promoted(turn: Turn, attempt: Failover) -> None:
+    """The chosen one still is a replica: if the order was lost with its connection, repeat it."""
+    assert attempt.chosen is not None
+    if attempt.chosen.command.up_at >= attempt.phase_at:
+        requests.follow(turn, attempt.chosen, None)
+        attempt.phase_at = turn.now + 1
+
+
+def promoted(turn: Turn, master: Master, attempt: Failover) -> None:
+    """The chosen replica says that it is a master: switch, and point everybody else to it."""
+    chosen = attempt.chosen
+    assert chosen is not None
+    master.config_epoch = attempt.epoch
+    turn.save()
+    turn.notice(Level.WARNING, "+promoted-slave", chosen)
+    turn.crash_if_told(SimulatedFailure.AFTER_PROMOTION)
+    turn.notice(Level.WARNING, "+failover-state-reconf-slaves", master)
+    switch(turn, master, chosen.address, as_leader=True)
+    master.failover = attempt
+    attempt.chosen = None
+    _enter(turn, attempt, Phase.RECONF)
+    requests.say_hello_to_all(turn, master)
+
+
+def switch(turn: Turn, master: Master, address: Address, *, as_leader: bool) -> None:
+    """Make ``address`` the master's; any failover of our own is forgotten."""
+    state = turn.state
+    old = master.address
+    text = f"{master.name} {state.shown(old)} {old.port} {state.shown(address)} {address.port}"
+    turn.notice(Level.WARNING, "+switch-master", text=text)
+    if master.options.client_reconfig_script:
+        _run_reconfig_script(turn, master, address, as_leader=as_leader)
+    successor = master.replica_at(address) or roster.add_replica(state, turn.now, master, address)
+    roster.trade_places(turn, master, successor)
+    for replica in master.replicas.values():
+        replica.reconf = Reconf.NONE
+        replica.is_down = False
+        turn.notice(Level.NOTICE, "+slave", replica)
+        turn.touch(replica)
+    former = master.replica_at(old)
+    assert former is not None
+    former.demote = True
+    if as_leader:
+        _demote_at_once(turn, former)
+    turn.save()
+
+
+def _run_reconfig_script(turn: Turn, master: Master, address: Address, *, as_leader: bool) -> None:
+    script = master.options.client_reconfig_script
+    assert script is not None
+    old = master.address
+    turn.run_script(
+        script,
+        master.name,
+        "leader" if as_leader else "observer",
+        "start",
+        turn.state.shown(old),
+        str(old.port),
+        turn.state.shown(address),
+        str(address.port),
+    )
+
+
+def _demote_at_once(turn: Turn, former: Replica) -> None:
+    """Tell a former master whose connection stands; one that hangs reads it when it wakes up."""
+    if former.command.is_up:
+        requests.follow(turn, former, former.master.address)
+        if former.command.ping_since is None:
+            turn.notice(Level.NOTICE, "+convert-to-slave", former)
+
+
+# Reconfiguration ---------------------------------------------------------------------------------
+
+
+def _reconfigure(turn: Turn, master: Master, attempt: Failover) -> int:
+    deadline_at = attempt.phase_at + master.options.failover_timeout_ms
+    others = [replica for replica in master.replicas.values() if not replica.demote]
+    _give_up_on_silent(turn, others)
+    waiting = [r for r in others if r.reconf is not Reconf.DONE and not r.is_down]
+    if not waiting:
+        _end(turn, master)
+    elif turn.now >= deadline_at:
+        turn.notice(Level.WARNING, "+failover-end-for-timeout", master)
+        _end(turn, master)
+        _tell(turn, [r for r in waiting if r.reconf is Reconf.NONE], "+slave-reconf-sent-be")
+    else:
+        busy = sum(r.reconf in (Reconf.SENT, Reconf.IN_PROGRESS) for r in others)
+        free = max(0, max(1, master.options.parallel_syncs) - busy)
+        ready = [r for r in waiting if r.reconf is Reconf.NONE and r.command.is_up]
+        _tell(turn, ready[:free], "+slave-reconf-sent")
+    return min(deadline_at, turn.now + turn.state.constants.slave_reconf_timeout)
+
+
+def _tell(turn: Turn, replicas: list[Replica], event: str) -> None:
+    for replica in replicas:
+        requests.follow(turn, replica, replica.master.address)
+        replica.reconf = Reconf.SENT
+        replica.reconf_at = turn.now
+        turn.notice(Level.NOTICE, event, replica)
+
+
+def _give_up_on_silent(turn: Turn, replicas: list[Replica]) -> None:
+    limit_ms = turn.state.constants.slave_reconf_timeout
+    for replica in replicas:
+        if replica.reconf is Reconf.SENT and turn.now > replica.reconf_at + limit_ms:
+            replica.reconf = Reconf.DONE
+            turn.notice(Level.NOTICE, "-slave-reconf-sent-timeout", replica)
+
+
+def follow_progress(turn: Turn, replica: Replica) -> None:
+    """Read from a replica's report how far it has come towards the new master."""
+    address = replica.master.address
+    ip = roster.numeric_ip(replica.master_host)
+    if replica.reconf is Reconf.SENT and address.is_named(
+        replica.master_host, replica.master_port, ip
+    ):
+        replica.reconf = Reconf.IN_PROGRESS
+        turn.notice(Level.NOTICE, "+slave-reconf-inprog", replica)
+    if replica.reconf is Reconf.IN_PROGRESS and replica.master_link_up:
+        replica.reconf = Reconf.DONE
+        turn.notice(Level.NOTICE, "+slave-reconf-done", replica)
+        turn.touch(replica.master)
+
+
+def _end(turn: Turn, master: Master) -> None:
+    turn.notice(Level.WARNING, "+failover-end", master)
+    master.failover = None
+    for replica in master.replicas.values():
+        replica.reconf = Reconf.NONE

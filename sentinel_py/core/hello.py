@@ -1,0 +1,157 @@
+"""The hello line: peers found and moved, epochs learnt, a switch that another leader has made.
+
+Eight fields, comma-separated: ip, port, id and current epoch of the sender; name, ip, port and
+config epoch of the master. It comes through data nodes' hello channel and by direct PUBLISH.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sentinel_py.core import election, failover, requests, roster
+from sentinel_py.core.messages import Level
+from sentinel_py.core.model import MAX_EPOCH, Address, Master, Peer
+from sentinel_py.core.turn import Turn
+
+PEERS_MAX = 1_000
+"""Peers per master; hello is not authenticated, so somebody may make them up."""
+
+_FIELDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """One hello, its numbers checked; hosts may be names."""
+
+    host: str
+    port: int
+    run_id: str
+    epoch: int
+    master: str
+    master_host: str
+    master_port: int
+    config_epoch: int
+
+
+def parse(payload: str) -> Hello | None:
+    """The hello in a payload; None for anything that is not exactly one.
+
+    The original reads junk as 0 and ``-1`` as 2^64-1, by which one forged message uses the epoch up
+    for good; no sentinel sends such a thing, so it is dropped here.
+    """
+    fields = payload.split(",")
+    if len(fields) != _FIELDS:
+        return None
+    numbers = [_number(fields[index]) for index in (1, 3, 6, 7)]
+    if any(number is None for number in numbers):
+        return None
+    port, epoch, master_port, config_epoch = (number or 0 for number in numbers)
+    if max(port, master_port) > 65535 or max(epoch, config_epoch) > MAX_EPOCH:
+        return None
+    return Hello(fields[0], port, fields[2], epoch, fields[4], fields[5], master_port, config_epoch)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 19 else None
+
+
+def receive(turn: Turn, payload: str) -> None:
+    """Take a hello, whichever way it came."""
+    if _is_repeated(turn, payload):
+        return
+    hello = parse(payload)
+    if hello is None or hello.run_id == turn.state.myid:
+        return
+    master = turn.state.masters.get(hello.master)
+    if master is None:
+        return
+    peer = _peer_of(turn, master, hello)
+    election.raise_epoch(turn, hello.epoch)
+    if peer is None:
+        return
+    peer.heard_at = turn.now
+    peer.last_hello = payload
+    if hello.config_epoch > master.config_epoch:
+        _adopt_config(turn, master, peer, hello)
+    elif hello.config_epoch < master.config_epoch:
+        # It has missed a switch: tell it now, not at the next period.
+        requests.say_hello(turn, peer)
+
+
+def _is_repeated(turn: Turn, payload: str) -> bool:
+    """Book a payload that its sender repeats; nearly all are, and those say nothing new."""
+    fields = payload.split(",", 5)
+    if len(fields) < 6:
+        return False
+    master = turn.state.masters.get(fields[4])
+    peer = master.peers.get(fields[2]) if master else None
+    if peer is None or peer.last_hello != payload:
+        return False
+    peer.heard_at = turn.now
+    return True
+
+
+def _peer_of(turn: Turn, master: Master, hello: Hello) -> Peer | None:
+    """The sender's row, made or moved as needed; None if it has no usable address."""
+    address = roster.look_up(turn.state, hello.host, hello.port)
+    if address is None:
+        if hello.host and turn.state.settings.resolve_hostnames:
+            turn.resolve(hello.host)
+        return None
+    known = master.peers.get(hello.run_id)
+    if known and known.address.same_as(address):
+        return known
+    if known:
+        return _move_peer(turn, known, address)
+    _drop_namesake(turn, master, address)
+    if len(master.peers) >= PEERS_MAX:
+        return None
+    peer = roster.add_peer(turn.state, turn.now, master, hello.run_id, address)
+    turn.notice(Level.NOTICE, "+sentinel", peer)
+    turn.touch(peer)
+    turn.save()
+    return peer
+
+
+def _drop_namesake(turn: Turn, master: Master, address: Address) -> None:
+    """Forget a peer whose address has been taken over by another id, under every master."""
+    old = next((peer for peer in master.peers.values() if peer.address.same_as(address)), None)
+    if old is None:
+        return
+    turn.notice(Level.NOTICE, "+sentinel-invalid-addr", old)
+    for other in turn.state.masters.values():
+        if old.run_id in other.peers:
+            roster.remove_peer(turn, other.peers[old.run_id])
+
+
+def _move_peer(turn: Turn, peer: Peer, address: Address) -> Peer:
+    """Follow a peer to its new address, under every master."""
+    master = peer.master
+    where = f"ip {turn.state.shown(address)} port {address.port} for {peer.run_id}"
+    turn.notice(Level.NOTICE, "+sentinel-address-switch", master, where)
+    _drop_namesake(turn, master, address)
+    rows = [m.peers[peer.run_id] for m in turn.state.masters.values() if peer.run_id in m.peers]
+    for row in rows:
+        row.address = address
+    turn.close_links(peer)
+    others = len(rows) - 1
+    if others:
+        text = f"{others} additional matching instances"
+        turn.notice(Level.NOTICE, "+sentinel-address-update", peer, text)
+    turn.save()
+    return peer
+
+
+def _adopt_config(turn: Turn, master: Master, peer: Peer, hello: Hello) -> None:
+    """Take over a newer configuration of the master, and switch if its address has changed."""
+    address = roster.look_up(turn.state, hello.master_host, hello.master_port)
+    if address is None or address.port == 0:
+        if turn.state.settings.resolve_hostnames:
+            turn.resolve(hello.master_host)
+        peer.last_hello = ""
+        return
+    master.config_epoch = hello.config_epoch
+    if not master.address.same_as(address):
+        turn.notice(Level.WARNING, "+config-update-from", peer)
+        failover.switch(turn, master, address, as_leader=False)
+    turn.save()

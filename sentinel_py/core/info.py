@@ -1,0 +1,236 @@
+"""INFO: its text becomes a report, and a report changes what we know and do.
+
+Rules as the original's: a reported role that differs from ours is announced; the chosen replica's
+new role ends the promotion; a replica that says it is a master, or follows a stranger, is put right
+once nothing suggests that we are the ones who are wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sentinel_py.core import failover, requests, roster
+from sentinel_py.core.messages import Level
+from sentinel_py.core.model import DataNode, Master, Phase, Reconf, Replica, Role
+from sentinel_py.core.turn import Turn
+
+REPLICAS_MAX = 1_000
+"""Replicas per master; an INFO that names more comes from no sane server."""
+
+
+class InfoError(ValueError):
+    """An INFO whose numbers are none: whatever answers there is no Redis."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What an INFO says; fields that it lacks keep these values."""
+
+    run_id: str = ""
+    role: Role = Role.REPLICA
+    replicas: list[tuple[str, int]] = field(default_factory=list)
+    master_link_down_ms: int = 0
+    master_host: str = ""
+    master_port: int = 0
+    master_link_up: bool = False
+    priority: int = 100
+    offset: int = 0
+    announced: bool = True
+
+
+def parse(text: bytes) -> Report:
+    """Read the lines that matter out of an INFO; raises InfoError on broken numbers."""
+    report = Report()
+    for line in text.decode(errors="replace").splitlines():
+        key, colon, value = line.partition(":")
+        if not colon:
+            continue
+        match key:
+            case "run_id":
+                report.run_id = value[:40]
+            case "role":
+                report.role = Role.MASTER if value == "master" else Role.REPLICA
+            case "master_link_down_since_seconds":
+                # Redis says -1 while a replica has never been connected to its master.
+                report.master_link_down_ms = max(0, _number(value)) * 1000
+            case "master_host":
+                report.master_host = value
+            case "master_port":
+                report.master_port = _number(value)
+            case "master_link_status":
+                report.master_link_up = value == "up"
+            case "slave_priority":
+                report.priority = _number(value)
+            case "slave_repl_offset":
+                report.offset = _number(value)
+            case "replica_announced":
+                report.announced = value != "0"
+            case _ if key.startswith("slave") and key[5:].isdigit():
+                report.replicas.append(_replica_line(value))
+    if len(report.replicas) > REPLICAS_MAX:
+        raise InfoError(f"{len(report.replicas)} replicas")
+    return report
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise InfoError(f"not a number: {text[:40]!r}") from error
+
+
+def _replica_line(value: str) -> tuple[str, int]:
+    """``ip=..,port=..,state=..`` and, from old servers, ``<ip>,<port>,<state>``."""
+    words = value.split(",")
+    fields = dict(word.split("=", 1) for word in words if "=" in word)
+    if "ip" in fields and "port" in fields:
+        return fields["ip"], _number(fields["port"])
+    if len(words) < 2:
+        raise InfoError(f"not a replica: {value[:40]!r}")
+    return words[0], _number(words[1])
+
+
+def take_report(turn: Turn, node: DataNode, text: bytes) -> None:
+    """Book a node's INFO and act on it; nonsense breaks the link."""
+    node.info_asked_at = None
+    try:
+        report = parse(text)
+    except InfoError as error:
+        turn.log(Level.VERBOSE, f"INFO of {node.address.host}:{node.address.port}: {error}")
+        turn.close(node.command)
+        return
+    node.info, node.info_at = text, turn.now
+    _compare_run_id(turn, node, report)
+    if isinstance(node, Master):
+        _discover(turn, node, report)
+    elif isinstance(node, Replica):
+        _note_replica(turn, node, report)
+    _compare_role(turn, node, report.role)
+    if isinstance(node, Replica) and not turn.state.is_tilted:
+        _act_on_replica(turn, node)
+
+
+def _compare_run_id(turn: Turn, node: DataNode, report: Report) -> None:
+    if not report.run_id or report.run_id == node.run_id:
+        return
+    if node.run_id:
+        turn.notice(Level.NOTICE, "+reboot", node)
+        if isinstance(node, Master) and node.options.reboot_down_after_ms:
+            node.rebooted_at = turn.now
+            turn.touch(node)
+    node.run_id = report.run_id
+
+
+def _discover(turn: Turn, master: Master, report: Report) -> None:
+    for host, port in report.replicas:
+        address = roster.look_up(turn.state, host, port)
+        if address is None:
+            if turn.state.settings.resolve_hostnames:
+                turn.resolve(host)
+            continue
+        if master.replica_at(address) or len(master.replicas) >= REPLICAS_MAX:
+            continue
+        replica = roster.add_replica(turn.state, turn.now, master, address)
+        turn.notice(Level.NOTICE, "+slave", replica)
+        turn.touch(replica)
+        turn.save()
+
+
+def _note_replica(turn: Turn, replica: Replica, report: Report) -> None:
+    replica.master_link_down_ms = report.master_link_down_ms
+    replica.master_link_up = False
+    if report.role is not Role.REPLICA:
+        return
+    whom = (report.master_host, report.master_port)
+    if whom != (replica.master_host, replica.master_port):
+        replica.config_changed_at = turn.now
+    replica.master_host, replica.master_port = whom
+    replica.master_link_up = report.master_link_up
+    replica.priority = report.priority
+    replica.offset = report.offset
+    replica.announced = report.announced
+
+
+def _compare_role(turn: Turn, node: DataNode, role: Role) -> None:
+    if role is node.role:
+        return
+    node.role, node.role_at = role, turn.now
+    if role is Role.REPLICA:
+        node.config_changed_at = turn.now
+    expected = Role.MASTER if isinstance(node, Master) else Role.REPLICA
+    event = "+role-change" if role is expected else "-role-change"
+    turn.notice(Level.VERBOSE, event, node, f"new reported role is {role.value}")
+    turn.touch(node)
+
+
+def _act_on_replica(turn: Turn, replica: Replica) -> None:
+    attempt = replica.master.failover
+    is_awaited = (
+        attempt is not None and attempt.phase is Phase.WAIT_PROMOTION and attempt.chosen is replica
+    )
+    if is_awaited and attempt is not None:
+        if replica.role is Role.MASTER:
+            failover.promoted(turn, replica.master, attempt)
+        else:
+            failover.not_promoted(turn, attempt)
+        return
+    if replica.role is Role.MASTER:
+        _convert(turn, replica)
+    else:
+        replica.demote = False
+        _fix_master(turn, replica)
+        failover.follow_progress(turn, replica)
+    failover.replica_reported(turn, replica)
+
+
+def _convert(turn: Turn, replica: Replica) -> None:
+    """Make a replica that says it is a master follow ours."""
+    master = replica.master
+    wait_ms = 4 * turn.state.constants.publish_period
+    settled = replica.role_at + wait_ms < turn.now and not _was_down(turn, replica, wait_ms)
+    if not (settled or _is_known_former_master(replica)):
+        return
+    if master.promoted is replica or not _looks_sane(turn, master):
+        return
+    requests.follow(turn, replica, master.address)
+    turn.notice(Level.NOTICE, "+convert-to-slave", replica)
+
+
+def _is_known_former_master(replica: Replica) -> bool:
+    """A master that we saw replaced may be demoted at once, without the original's 8 seconds.
+
+    Those protect against our own view being the stale one. So do the peers: had they seen a later
+    switch, their hellos would have told us, and a majority has spoken since we reached the node.
+    """
+    peers = replica.master.peers.values()
+    heard = 1 + sum(peer.heard_at > replica.command.up_at for peer in peers)
+    return replica.demote and heard >= replica.master.majority
+
+
+def _fix_master(turn: Turn, replica: Replica) -> None:
+    """Put a replica right that follows somebody else, after everybody had time to tell us why."""
+    master = replica.master
+    wait_ms = master.options.failover_timeout_ms
+    known = roster.look_up(turn.state, replica.master_host, replica.master_port)
+    ip = known.ip if known else None
+    if master.address.is_named(replica.master_host, replica.master_port, ip):
+        return
+    if replica.reconf is not Reconf.NONE or not _looks_sane(turn, master):
+        return
+    if replica.config_changed_at + wait_ms < turn.now and not _was_down(turn, replica, wait_ms):
+        requests.follow(turn, replica, master.address)
+        turn.notice(Level.NOTICE, "+fix-slave-config", replica)
+
+
+def _was_down(turn: Turn, replica: Replica, within_ms: int) -> bool:
+    return replica.down_at is not None and turn.now <= replica.down_at + within_ms
+
+
+def _looks_sane(turn: Turn, master: Master) -> bool:
+    return (
+        master.role is Role.MASTER
+        and not master.is_down
+        and not master.is_odown
+        and master.info_at is not None
+        and turn.now - master.info_at < 2 * turn.state.constants.info_period
+    )

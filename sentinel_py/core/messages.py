@@ -1,0 +1,307 @@
+"""The vocabulary between the core and the node: inputs, effects and notices, as plain values.
+
+An ``Input`` is something that happened. An ``Effect`` is something to do; the node carries it out.
+A ``Notice`` is what operators and clients see (``+sdown``, ``+switch-master``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+from sentinel_py.core.model import LinkKind
+
+
+class Level(IntEnum):
+    """How loud a notice is; values order as in the ``loglevel`` directive."""
+
+    DEBUG = 0
+    VERBOSE = 1
+    NOTICE = 2
+    WARNING = 3
+
+
+class Refused(Exception):  # noqa: N818 - an outcome that operators meet, not a fault
+    """An operator asked for what cannot be; becomes the error reply ``-<code> <text>``."""
+
+    def __init__(self, text: str, code: str = "ERR") -> None:
+        super().__init__(f"{code} {text}")
+        self.code = code
+        self.text = text
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReply:
+    """A Redis error reply (``-ERR ...``), text without the dash."""
+
+    text: str
+
+
+Value = bytes | int | None | ErrorReply | list["Value"]
+"""A reply as the links decode it: statuses and bulk strings are bytes."""
+
+
+class Ask(Enum):
+    """What a request on a link was for, so that its reply finds its reader."""
+
+    FORGET = "forget"  # the reply changes nothing
+    PING = "ping"
+    INFO = "info"
+    HELLO = "hello"
+    DOWN = "is-master-down-by-addr"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One command for a link. ``master`` names whom an ``Ask.DOWN`` was about."""
+
+    args: tuple[str, ...]
+    ask: Ask = Ask.FORGET
+    master: str = ""
+
+
+# Inputs ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """``Sentinel.wake_at`` has been reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """TCP (and TLS) is connected; ``local_ip`` is our end of it, which hello announces."""
+
+    link: int
+    local_ip: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """The link could not be opened, or broke. All that was asked on it is unanswered for good."""
+
+    link: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to one request on a command link."""
+
+    link: int
+    request: Request
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelMessage:
+    """A payload on the hello channel of a data node."""
+
+    link: int
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class DirectHello:
+    """A hello that a client (a peer) published to this sentinel."""
+
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The outcome of a ``Resolve`` effect; ``ip`` is None when the name has no address now."""
+
+    host: str
+    ip: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DownQuestion:
+    """A peer's ``SENTINEL IS-MASTER-DOWN-BY-ADDR``; answered with a ``DownAnswer``."""
+
+    ticket: int
+    host: str
+    port: int
+    epoch: int
+    candidate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """``SENTINEL MONITOR``: arguments as text, checked by the core."""
+
+    ticket: int
+    name: str
+    host: str
+    port: str
+    quorum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """``SENTINEL REMOVE``."""
+
+    ticket: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetOptions:
+    """``SENTINEL SET``: the words after the name."""
+
+    ticket: int
+    name: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """``SENTINEL RESET``; answered with the number of masters that matched."""
+
+    ticket: int
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailOver:
+    """``SENTINEL FAILOVER``."""
+
+    ticket: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSet:
+    """``SENTINEL CONFIG SET``: option and value in turn."""
+
+    ticket: int
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Debug:
+    """``SENTINEL DEBUG`` with option and value in turn."""
+
+    ticket: int
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SimulateFailure:
+    """``SENTINEL SIMULATE-FAILURE``."""
+
+    ticket: int
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """``SENTINEL FLUSHCONFIG``."""
+
+    ticket: int
+
+
+Order = (
+    Monitor | Remove | SetOptions | Reset | FailOver | ConfigSet | Debug | SimulateFailure | Flush
+)
+Input = (
+    Wake
+    | LinkUp
+    | LinkDown
+    | Reply
+    | ChannelMessage
+    | DirectHello
+    | Resolved
+    | DownQuestion
+    | Order
+)
+
+# Effects -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Put the state on disk (fsync) before anything behind this effect leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Connect the link; ends in ``LinkUp`` or ``LinkDown``."""
+
+    link: int
+    kind: LinkKind
+    ip: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Drop the link's connection; no input comes from it any more."""
+
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write requests to a link, in order, in one write with whatever else is due for it."""
+
+    link: int
+    requests: tuple[Request, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An event as the original names it: published, logged, and run through ``script`` if any."""
+
+    level: Level
+    name: str
+    text: str
+    script: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A log line that is no event."""
+
+    level: Level
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunScript:
+    """Queue a client-reconfig-script."""
+
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Look a host name up; ends in ``Resolved``."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class DownAnswer:
+    """What IS-MASTER-DOWN-BY-ADDR replies: down or not, and the vote (leader None is ``*``)."""
+
+    down: bool
+    leader: str | None
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The outcome of the order or question with this ticket; None stands for ``+OK``."""
+
+    ticket: int
+    value: int | list[str] | DownAnswer | Refused | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """End the process at once with exit code 99 (SENTINEL SIMULATE-FAILURE)."""
+
+
+Effect = Save | Open | Close | Send | Notice | Log | RunScript | Resolve | Answer | Crash

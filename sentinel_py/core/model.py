@@ -1,0 +1,326 @@
+"""The state: addresses, links, masters, replicas, peers, a running failover.
+
+Plain data and the questions that need nothing but the data. What changes it stands in the modules
+named after the job (``detector``, ``info``, ``hello``, ``election``, ``failover``, ``orders``).
+Times are ms on the clock that ``step`` is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sentinel_py.core.messages import Monitor
+
+MAX_EPOCH = 2**63 - 1
+"""Epochs above are refused: one forged message must not use up the counter for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Host as given, port, and the ip that the host stands for (both the same when numeric)."""
+
+    host: str
+    port: int
+    ip: str
+
+    def same_as(self, other: Address) -> bool:
+        """Ports equal, and ips or host texts equal, as Sentinel compares addresses."""
+        return self.port == other.port and (
+            (self.ip == other.ip and self.ip != "") or self.host.lower() == other.host.lower()
+        )
+
+    def is_named(self, host: str, port: int, ip: str | None) -> bool:
+        """Whether a host text from outside (``ip``: what it stands for, if known) means us."""
+        return self.same_as(Address(host, port, ip or ""))
+
+
+class LinkKind(Enum):
+    """Command links carry requests; channel links subscribe to the hello channel."""
+
+    COMMAND = "cmd"
+    CHANNEL = "pubsub"
+
+
+class LinkState(Enum):
+    """Where a link's connection stands."""
+
+    DOWN = 0
+    CONNECTING = 1
+    UP = 2
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """One connection, wanted for as long as it has owners; re-opened whenever it breaks.
+
+    Rows of the same peer under several masters own one command link together.
+    """
+
+    id: int
+    kind: LinkKind
+    ok_at: int  # last acceptable ping reply; at first, the link's creation
+    heard_at: int  # last reply or message of any kind
+    ping_since: int | None  # when the oldest unanswered ping was sent
+    owners: list[Instance] = field(default_factory=list)
+    state: LinkState = LinkState.DOWN
+    tried_at: int | None = None
+    up_at: int = 0
+    pinged_at: int | None = None
+    local_ip: str = ""
+    pending: int = 0
+
+    @property
+    def is_up(self) -> bool:
+        return self.state is LinkState.UP
+
+
+class Role(Enum):
+    """A data node's role as the wire names it."""
+
+    MASTER = "master"
+    REPLICA = "slave"
+
+
+class Reconf(Enum):
+    """How far a replica has been pointed to the new master; values are the row's flags."""
+
+    NONE = ""
+    SENT = "reconf_sent"
+    IN_PROGRESS = "reconf_inprog"
+    DONE = "reconf_done"
+
+
+@dataclass(slots=True, eq=False)
+class Instance:
+    """What masters, replicas and peers have in common. ``down_at`` outlives ``is_down``."""
+
+    address: Address
+    command: Link
+    run_id: str
+    created_at: int
+    is_down: bool = False
+    down_at: int | None = None
+    due_at: int | None = None  # when the detector looks again; the one valid timer entry
+    hello_at: int = 0  # last hello that was delivered to it; its creation counts as one
+    hello_asked_at: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class DataNode(Instance):
+    """A Redis server: a master or a replica, with a channel link and an INFO."""
+
+    channel: Link = field(kw_only=True)
+    role: Role = field(kw_only=True)
+    role_at: int = 0
+    config_changed_at: int = 0
+    info: bytes | None = None
+    info_at: int | None = None
+    info_asked_at: int | None = None
+    script_killed: bool = False
+
+    def links(self) -> tuple[Link, Link]:
+        return self.command, self.channel
+
+    @property
+    def is_disconnected(self) -> bool:
+        return any(link.state is LinkState.DOWN for link in self.links())
+
+
+@dataclass(slots=True, eq=False)
+class Replica(DataNode):
+    """A replica of ``master``; the fields are what its last INFO said."""
+
+    master: Master = field(kw_only=True)
+    name: str = field(kw_only=True)
+    master_link_down_ms: int = 0
+    master_link_up: bool = False
+    master_host: str = "?"
+    master_port: int = 0
+    priority: int = 100
+    offset: int = 0
+    announced: bool = True
+    reconf: Reconf = Reconf.NONE
+    reconf_at: int = 0
+    demote: bool = False  # a former master that has not yet been seen as a replica
+
+
+@dataclass(slots=True, eq=False)
+class Peer(Instance):
+    """Another sentinel that watches ``master``; ``run_id`` is its id."""
+
+    master: Master = field(kw_only=True)
+    heard_at: int = 0  # its last hello
+    last_hello: str = ""
+    asked_at: int | None = None
+    answered_at: int | None = None
+    says_down: bool = False
+    leader: str | None = None
+    leader_epoch: int = 0
+
+    @property
+    def is_disconnected(self) -> bool:
+        return self.command.state is LinkState.DOWN
+
+
+class Phase(Enum):
+    """A failover's step; values are the row's ``failover-state``."""
+
+    WAIT_START = "wait_start"
+    SELECT = "select_slave"
+    SEND = "send_slaveof_noone"
+    WAIT_PROMOTION = "wait_promotion"
+    RECONF = "reconf_slaves"
+
+
+@dataclass(slots=True, eq=False)
+class Failover:
+    """A failover that this sentinel leads, or wants to lead."""
+
+    epoch: int
+    forced: bool
+    started_at: int
+    phase: Phase = Phase.WAIT_START
+    phase_at: int = 0
+    chosen: Replica | None = None
+
+
+class Wait(Enum):
+    """Why a master's next failover attempt has to wait: what may cut the wait short."""
+
+    NOTHING = 0
+    LEADER = 1  # another sentinel leads or may lead: until it is seen dead
+    NOT_ELECTED = 2  # until a peer answers that had not
+    NO_REPLICA = 3  # until a replica becomes eligible
+
+
+@dataclass(slots=True)
+class Options:
+    """What ``sentinel <option> <master-name> ...`` and SENTINEL SET configure."""
+
+    quorum: int
+    down_after_ms: int
+    failover_timeout_ms: int
+    parallel_syncs: int = 1
+    reboot_down_after_ms: int = 0
+    notification_script: str | None = None
+    client_reconfig_script: str | None = None
+    auth_user: str | None = None
+    auth_pass: str | None = None
+    renamed: dict[str, str] = field(default_factory=dict)  # keys in lower case
+
+
+@dataclass(slots=True, eq=False)
+class Master(DataNode):
+    """A watched master with its replicas (by row name) and peers (by id)."""
+
+    name: str = field(kw_only=True)
+    options: Options = field(kw_only=True)
+    config_epoch: int = 0
+    leader: str | None = None
+    leader_epoch: int = 0
+    is_odown: bool = False
+    odown_at: int | None = None
+    rebooted_at: int | None = None
+    replicas: dict[str, Replica] = field(default_factory=dict)
+    peers: dict[str, Peer] = field(default_factory=dict)
+    failover: Failover | None = None
+    wait: Wait = Wait.NOTHING
+    awaited: str | None = None  # the leader waited for
+    try_at: int | None = None  # no failover attempt before this time
+    delay_logged_for: int | None = None
+
+    @property
+    def voters(self) -> int:
+        return 1 + len(self.peers)
+
+    @property
+    def majority(self) -> int:
+        return self.voters // 2 + 1
+
+    @property
+    def promoted(self) -> Replica | None:
+        """The replica that a running failover has promoted or is about to."""
+        return self.failover.chosen if self.failover else None
+
+    def replica_at(self, address: Address) -> Replica | None:
+        return next((r for r in self.replicas.values() if r.address.same_as(address)), None)
+
+    def instances(self) -> Iterator[Instance]:
+        yield self
+        yield from self.replicas.values()
+        yield from self.peers.values()
+
+    def data_nodes(self) -> Iterator[DataNode]:
+        yield self
+        yield from self.replicas.values()
+
+
+@dataclass(slots=True)
+class Constants:
+    """What SENTINEL DEBUG shows and sets, in its order; never saved."""
+
+    info_period: int = 10_000
+    ping_period: int = 1_000
+    ask_period: int = 1_000
+    publish_period: int = 2_000
+    default_down_after: int = 30_000
+    default_failover_timeout: int = 180_000
+    tilt_trigger: int = 2_000
+    tilt_period: int = 30_000
+    slave_reconf_timeout: int = 10_000
+    min_link_reconnect_period: int = 15_000
+    election_timeout: int = 10_000
+    script_max_runtime: int = 60_000
+    script_retry_delay: int = 30_000
+
+
+@dataclass(slots=True)
+class Settings:
+    """What holds for the whole sentinel. ``port`` and ``own_pass`` are the server's own."""
+
+    port: int = 26379
+    own_pass: str = ""
+    announce_ip: str = ""
+    announce_port: int = 0
+    resolve_hostnames: bool = False
+    announce_hostnames: bool = False
+    sentinel_user: str = ""
+    sentinel_pass: str = ""
+    deny_scripts_reconfig: bool = True
+    loglevel: str = "notice"
+
+
+class SimulatedFailure(Enum):
+    """SENTINEL SIMULATE-FAILURE's words."""
+
+    AFTER_ELECTION = "crash-after-election"
+    AFTER_PROMOTION = "crash-after-promotion"
+
+
+@dataclass(slots=True)
+class State:
+    """Everything the core knows."""
+
+    myid: str
+    current_epoch: int = 0
+    settings: Settings = field(default_factory=Settings)
+    constants: Constants = field(default_factory=Constants)
+    masters: dict[str, Master] = field(default_factory=dict)
+    links: dict[int, Link] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)  # host name -> last known good ip
+    tilt_at: int | None = None
+    waiting: list[Monitor] = field(default_factory=list)  # orders whose host is being looked up
+    simulated_failures: list[SimulatedFailure] = field(default_factory=list)
+    last_link_id: int = 0
+
+    @property
+    def is_tilted(self) -> bool:
+        return self.tilt_at is not None
+
+    def shown(self, address: Address) -> str:
+        """The address's host as rows, events, hello and the config file show it."""
+        return address.host if self.settings.announce_hostnames else address.ip

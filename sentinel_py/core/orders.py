@@ -1,0 +1,360 @@
+"""What operators may order: watch, forget and reset masters, change options and settings.
+
+An order is checked here, in the sequence of checks that redis-sentinel has, and each order gets one
+answer: a value, or the refusal that becomes its error reply. Nothing here waits. A host name that
+nobody has looked up yet parks its MONITOR in the state until the name is resolved.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from sentinel_py.core.messages import (
+    ConfigSet,
+    Debug,
+    Flush,
+    Level,
+    Monitor,
+    Refused,
+    Remove,
+    Reset,
+    Resolved,
+    SetOptions,
+    SimulateFailure,
+)
+from sentinel_py.core.model import Address, Master, SimulatedFailure
+from sentinel_py.core.roster import (
+    add_master,
+    default_options,
+    look_up,
+    remove_master,
+    reset_master,
+)
+from sentinel_py.core.turn import Turn
+from sentinel_py.core.views import debug_values, master_named, matching
+
+MAX_WAITING = 64
+"""MONITOR orders waiting for a name at once: nobody types more, and a script can try again."""
+
+MAX_PORT = 65535
+
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+
+
+def integer(text: str) -> int | None:
+    """A 64-bit integer as commands take it: plain decimal, no ``+``, blank or leading zero."""
+    value = int(text) if _INTEGER.fullmatch(text) else None
+    return value if value is not None and -(2**63) <= value < 2**63 else None
+
+
+@contextmanager
+def _refusals_answered(turn: Turn, ticket: int) -> Iterator[None]:
+    try:
+        yield
+    except Refused as refused:
+        turn.answer(ticket, refused)
+
+
+# Masters -----------------------------------------------------------------------------------------
+
+
+def monitor(turn: Turn, order: Monitor) -> None:
+    with _refusals_answered(turn, order.ticket):
+        _, port = _checked_numbers(order)
+        address = look_up(turn.state, order.host, port)
+        if address is None and turn.state.settings.resolve_hostnames:
+            _wait_for_name(turn, order)
+        else:
+            _watch(turn, order, address)
+
+
+def _checked_numbers(order: Monitor) -> tuple[int, int]:
+    quorum, port = integer(order.quorum), integer(order.port)
+    if quorum is None:
+        raise Refused("Invalid quorum")
+    if port is None:
+        raise Refused("Invalid port")
+    if quorum <= 0:
+        raise Refused("Quorum must be 1 or greater.")
+    return quorum, port
+
+
+def _wait_for_name(turn: Turn, order: Monitor) -> None:
+    waiting = turn.state.waiting
+    if len(waiting) >= MAX_WAITING:
+        raise Refused("Too many host names are being looked up, try again later")
+    waiting.append(order)
+    turn.resolve(order.host)
+
+
+def name_resolved(turn: Turn, resolved: Resolved) -> None:
+    """Carry out the MONITOR orders that waited for this name."""
+    waiting = turn.state.waiting
+    due = [order for order in waiting if order.host == resolved.host]
+    waiting[:] = [order for order in waiting if order.host != resolved.host]
+    for order in due:
+        with _refusals_answered(turn, order.ticket):
+            _, port = _checked_numbers(order)
+            ip = resolved.ip
+            _watch(turn, order, Address(order.host, port, ip) if ip else None)
+
+
+def _watch(turn: Turn, order: Monitor, address: Address | None) -> None:
+    quorum, _ = _checked_numbers(order)
+    if address is None:
+        raise Refused("Invalid IP address or hostname specified")
+    if not 0 <= address.port <= MAX_PORT:
+        raise Refused("Invalid port number.")
+    if order.name in turn.state.masters:
+        raise Refused("Duplicate master name.")
+    options = default_options(turn.state, quorum)
+    master = add_master(turn.state, turn.now, order.name, address, options)
+    turn.touch(master)
+    turn.save()
+    turn.answer(order.ticket)
+    turn.notice(Level.WARNING, "+monitor", master, f"quorum {quorum}")
+
+
+def remove(turn: Turn, order: Remove) -> None:
+    with _refusals_answered(turn, order.ticket):
+        master = master_named(turn.state, order.name)
+        turn.notice(Level.WARNING, "-monitor", master)
+        remove_master(turn, master)
+        turn.save()
+        turn.answer(order.ticket)
+
+
+def reset(turn: Turn, order: Reset) -> None:
+    """Unlike the original's, a reset is saved: a restart must not bring back what it forgot."""
+    matched = matching(turn.state, order.pattern)
+    for master in matched:
+        reset_master(turn, master)
+        turn.notice(Level.WARNING, "+reset-master", master)
+        turn.save()
+    turn.answer(order.ticket, len(matched))
+
+
+def flush(turn: Turn, order: Flush) -> None:
+    turn.save()
+    turn.answer(order.ticket)
+
+
+# Options of a master -----------------------------------------------------------------------------
+
+
+class _BadValueError(Exception):
+    """A value that its option does not take."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """How an option applies, how many values it takes, and whether events may show them."""
+
+    apply: Callable[[Turn, Master, Sequence[str]], None]
+    values: int = 1
+    is_secret: bool = False
+
+
+def set_options(turn: Turn, order: SetOptions) -> None:
+    """Options apply one by one: those before a bad one stay, and are saved."""
+    with _refusals_answered(turn, order.ticket):
+        master = master_named(turn.state, order.name)
+        at = 0
+        while at < len(order.words):
+            at += _set_one(turn, master, order.words[at:])
+        turn.answer(order.ticket)
+
+
+def _set_one(turn: Turn, master: Master, words: Sequence[str]) -> int:
+    """Apply the first option of ``words``; returns how many words it took."""
+    name = words[0]
+    option = _OPTIONS.get(name.lower())
+    if option is None or len(words) <= option.values:
+        raise Refused(f"Unknown option or number of arguments for SENTINEL SET '{name}'")
+    values = words[1 : 1 + option.values]
+    try:
+        option.apply(turn, master, values)
+    except _BadValueError as bad:
+        raise Refused(f"Invalid argument '{bad}' for SENTINEL SET '{name}'") from None
+    shown = ("******",) if option.is_secret else values
+    turn.notice(Level.WARNING, "+set", master, " ".join((name, *shown)))
+    turn.save()
+    for instance in master.instances():
+        turn.touch(instance)
+    return 1 + option.values
+
+
+def _set_number(
+    field: str, minimum: int, _turn: Turn, master: Master, values: Sequence[str]
+) -> None:
+    number = integer(values[0])
+    if number is None or number < minimum:
+        raise _BadValueError(values[0])
+    setattr(master.options, field, number)
+
+
+def _set_script(field: str, what: str, turn: Turn, master: Master, values: Sequence[str]) -> None:
+    path = values[0]
+    if turn.state.settings.deny_scripts_reconfig:
+        raise Refused(
+            "Reconfiguration of scripts path is denied for security reasons. Check the "
+            "deny-scripts-reconfig configuration directive in your Sentinel configuration"
+        )
+    if path and not turn.is_executable(path):
+        raise Refused(f"{what} script seems non existing or non executable")
+    setattr(master.options, field, path or None)
+
+
+def _set_login(field: str, turn: Turn, master: Master, values: Sequence[str]) -> None:
+    setattr(master.options, field, values[0] or None)
+    for node in master.data_nodes():
+        turn.close_links(node)
+
+
+def _rename_command(_turn: Turn, master: Master, values: Sequence[str]) -> None:
+    old, new = values
+    if not old or not new:
+        raise _BadValueError("")
+    renamed = master.options.renamed
+    renamed.pop(old.lower(), None)
+    if old.lower() != new.lower():
+        renamed[old.lower()] = new
+
+
+_REBOOT_DOWN_AFTER = _Option(partial(_set_number, "reboot_down_after_ms", 0))
+
+_OPTIONS = {
+    "down-after-milliseconds": _Option(partial(_set_number, "down_after_ms", 1)),
+    "failover-timeout": _Option(partial(_set_number, "failover_timeout_ms", 1)),
+    "parallel-syncs": _Option(partial(_set_number, "parallel_syncs", 1)),
+    "quorum": _Option(partial(_set_number, "quorum", 1)),
+    "master-reboot-down-after-period": _REBOOT_DOWN_AFTER,
+    "primary-reboot-down-after-period": _REBOOT_DOWN_AFTER,
+    "notification-script": _Option(partial(_set_script, "notification_script", "Notification")),
+    "client-reconfig-script": _Option(
+        partial(_set_script, "client_reconfig_script", "Client reconfiguration")
+    ),
+    "auth-pass": _Option(partial(_set_login, "auth_pass"), is_secret=True),
+    "auth-user": _Option(partial(_set_login, "auth_user")),
+    "rename-command": _Option(_rename_command, values=2),
+}
+
+
+# Settings of the whole sentinel ------------------------------------------------------------------
+
+
+def config_set(turn: Turn, order: ConfigSet) -> None:
+    """All values are checked before the first one applies."""
+    with _refusals_answered(turn, order.ticket):
+        changes = _checked_settings(order.words)
+        for field, value in changes.items():
+            setattr(turn.state.settings, field, value)
+        if "sentinel_user" in changes or "sentinel_pass" in changes:
+            _log_in_to_peers_anew(turn)
+        turn.save()
+        turn.answer(order.ticket)
+
+
+def _checked_settings(words: Sequence[str]) -> dict[str, str | int | bool]:
+    """The fields of ``Settings`` to change, with their values."""
+    changes: dict[str, str | int | bool] = {}
+    for at in range(0, len(words), 2):
+        option = words[at]
+        if option.lower() not in _SETTINGS:
+            raise Refused(f"Invalid argument '{option}' to SENTINEL CONFIG SET")
+        field, read = _SETTINGS[option.lower()]
+        if field in changes:
+            raise Refused(f"Duplicate argument '{option}' to SENTINEL CONFIG SET")
+        if at + 1 == len(words):
+            raise Refused(f"Missing argument '{option}' value")
+        try:
+            changes[field] = read(words[at + 1])
+        except _BadValueError as bad:
+            raise Refused(f"Invalid value '{bad}' to SENTINEL CONFIG SET '{option}'") from None
+    return changes
+
+
+def _log_in_to_peers_anew(turn: Turn) -> None:
+    for master in turn.state.masters.values():
+        for peer in master.peers.values():
+            turn.close_links(peer)
+
+
+def _yes_no(value: str) -> bool:
+    if value.lower() not in ("yes", "no"):
+        raise _BadValueError(value)
+    return value.lower() == "yes"
+
+
+def _port(value: str) -> int:
+    port = integer(value)
+    if port is None or not 0 <= port <= MAX_PORT:
+        raise _BadValueError(value)
+    return port
+
+
+def _loglevel(value: str) -> str:
+    if value.lower() not in ("debug", "verbose", "notice", "warning", "nothing"):
+        raise _BadValueError(value)
+    return value.lower()
+
+
+_SETTINGS: dict[str, tuple[str, Callable[[str], str | int | bool]]] = {
+    "announce-ip": ("announce_ip", str),
+    "announce-port": ("announce_port", _port),
+    "sentinel-user": ("sentinel_user", str),
+    "sentinel-pass": ("sentinel_pass", str),
+    "resolve-hostnames": ("resolve_hostnames", _yes_no),
+    "announce-hostnames": ("announce_hostnames", _yes_no),
+    "loglevel": ("loglevel", _loglevel),
+}
+
+
+# Tests and experiments ---------------------------------------------------------------------------
+
+
+def debug(turn: Turn, order: Debug) -> None:
+    """Time constants apply one by one, and are never saved."""
+    with _refusals_answered(turn, order.ticket):
+        for at in range(0, len(order.words), 2):
+            _set_constant(turn, order.words[at : at + 2])
+        turn.answer(order.ticket)
+
+
+def _set_constant(turn: Turn, words: Sequence[str]) -> None:
+    name = words[0]
+    if len(words) < 2 or name.upper() not in debug_values(turn.state):
+        raise Refused(f"Unknown option or number of arguments for SENTINEL DEBUG '{name}'")
+    value = integer(words[1])
+    if value is None or value <= 0:
+        raise Refused(f"Invalid argument '{words[1]}' for SENTINEL DEBUG '{name}'")
+    setattr(turn.state.constants, name.lower().replace("-", "_"), value)
+    for master in turn.state.masters.values():
+        for instance in master.instances():
+            turn.touch(instance)
+
+
+def simulate_failure(turn: Turn, order: SimulateFailure) -> None:
+    """Replace the failures to simulate; ``help`` lists them instead."""
+    with _refusals_answered(turn, order.ticket):
+        failures = turn.state.simulated_failures
+        failures.clear()
+        for word in order.words:
+            if word.lower() == "help":
+                turn.answer(order.ticket, [failure.value for failure in SimulatedFailure])
+                return
+            failure = _failure_named(word)
+            if failure not in failures:
+                failures.append(failure)
+        turn.answer(order.ticket)
+
+
+def _failure_named(word: str) -> SimulatedFailure:
+    try:
+        return SimulatedFailure(word.lower())
+    except ValueError:
+        raise Refused("Unknown failure simulation specified") from None

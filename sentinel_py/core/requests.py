@@ -1,0 +1,135 @@
+"""What a sentinel says to data nodes and peers, word for word.
+
+Every first word passes through the master's ``rename-command`` table, except towards peers.
+"""
+
+from __future__ import annotations
+
+from sentinel_py.core.messages import Ask, Request
+from sentinel_py.core.model import Address, DataNode, Instance, Link, LinkKind, Master, Peer, State
+from sentinel_py.core.turn import Turn, master_of
+
+HELLO_CHANNEL = "__sentinel__:hello"
+
+
+def greeting(turn: Turn, link: Link) -> list[Request]:
+    """The first words on a new connection: log in, say who we are, ask what is to be asked."""
+    instance = link.owners[0]
+    name = f"sentinel-{turn.state.myid[:8]}-{link.kind.value}"
+    words = [*_login(turn.state, instance), _command(instance, "CLIENT", "SETNAME", name)]
+    if link.kind is LinkKind.CHANNEL:
+        words.append(_command(instance, "SUBSCRIBE", HELLO_CHANNEL))
+    return words
+
+
+def _login(state: State, instance: Instance) -> list[Request]:
+    settings = state.settings
+    options = master_of(instance).options
+    if not isinstance(instance, Peer):
+        user, password = options.auth_user, options.auth_pass
+    elif settings.sentinel_pass:
+        user, password = settings.sentinel_user, settings.sentinel_pass
+    else:
+        user, password = None, settings.own_pass
+    if not password:
+        return []
+    return [_command(instance, "AUTH", *([user] if user else []), password)]
+
+
+def ping(turn: Turn, instance: Instance) -> None:
+    link = instance.command
+    link.pinged_at = turn.now
+    if link.ping_since is None:
+        link.ping_since = turn.now
+    turn.send(link, _command(instance, "PING", ask=Ask.PING))
+
+
+def ask_info(turn: Turn, node: DataNode) -> None:
+    """Ask for INFO now, unless the link is not there to ask on."""
+    if node.command.is_up:
+        node.info_asked_at = turn.now
+        turn.send(node.command, _command(node, "INFO", ask=Ask.INFO))
+
+
+def refresh_replicas(turn: Turn, master: Master) -> None:
+    """Have a fresh INFO of each replica on its way before one has to be chosen."""
+    for replica in master.replicas.values():
+        ask_info(turn, replica)
+
+
+def say_hello(turn: Turn, instance: Instance) -> None:
+    """Publish our hello through the instance now, unless the link is not there to publish on."""
+    if instance.command.is_up:
+        instance.hello_asked_at = turn.now
+        payload = hello_payload(turn.state, master_of(instance), instance.command.local_ip)
+        turn.send(
+            instance.command,
+            _command(instance, "PUBLISH", HELLO_CHANNEL, payload, ask=Ask.HELLO),
+        )
+
+
+def say_hello_to_all(turn: Turn, master: Master) -> None:
+    for instance in master.instances():
+        say_hello(turn, instance)
+
+
+def hello_payload(state: State, master: Master, local_ip: str) -> str:
+    """Our hello about ``master``: who and where we are, and what we hold to be its address."""
+    settings = state.settings
+    fields = (
+        settings.announce_ip or local_ip,
+        settings.announce_port or settings.port,
+        state.myid,
+        state.current_epoch,
+        master.name,
+        state.shown(master.address),
+        master.address.port,
+        master.config_epoch,
+    )
+    return ",".join(map(str, fields))
+
+
+def follow(turn: Turn, node: DataNode, address: Address | None) -> None:
+    """Make a node follow ``address`` (None: nobody), and ask in the same write what came of it.
+
+    The kills make the node's clients ask again who is master; they spare our own command link.
+    """
+    if not node.command.is_up:
+        return
+    target = (turn.state.shown(address), str(address.port)) if address else ("NO", "ONE")
+    turn.send(
+        node.command,
+        _command(node, "MULTI"),
+        _command(node, "SLAVEOF", *target),
+        _command(node, "CONFIG", "REWRITE"),
+        _command(node, "CLIENT", "KILL", "TYPE", "normal"),
+        _command(node, "CLIENT", "KILL", "TYPE", "pubsub"),
+        _command(node, "EXEC"),
+    )
+    ask_info(turn, node)
+
+
+def kill_script(turn: Turn, node: DataNode) -> None:
+    turn.send(node.command, _command(node, "SCRIPT", "KILL"))
+
+
+def ask_down(turn: Turn, peer: Peer, candidate: str) -> None:
+    """Ask a peer whether it sees the master down; and for its vote, unless candidate is ``*``."""
+    address = peer.master.address
+    words = (
+        "SENTINEL",
+        "is-master-down-by-addr",
+        turn.state.shown(address),
+        str(address.port),
+        str(turn.state.current_epoch),
+        candidate,
+    )
+    peer.asked_at = turn.now
+    turn.send(peer.command, Request(words, Ask.DOWN, peer.master.name))
+
+
+def _command(instance: Instance, name: str, *args: str, ask: Ask = Ask.FORGET) -> Request:
+    master = master_of(instance)
+    if not isinstance(instance, Peer):
+        name = master.options.renamed.get(name.lower(), name)
+    return Request((name, *args), ask, master.name)

@@ -1,0 +1,271 @@
+"""Who is watched: masters, replicas and peers are made, moved and forgotten here, with their links.
+
+Making an instance needs only the state (the configuration file is loaded through these functions);
+forgetting one takes a turn, because connections are closed.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from sentinel_py.core.model import (
+    Address,
+    DataNode,
+    Instance,
+    Link,
+    LinkKind,
+    LinkState,
+    Master,
+    Options,
+    Peer,
+    Replica,
+    Role,
+    State,
+    Wait,
+)
+from sentinel_py.core.turn import Turn, links_of
+
+_IPV4_PARTS_MAX = 4
+
+
+def numeric_ip(text: str) -> str | None:
+    """The normal form of a numeric address, or None; short forms (``127.1``) as inet_aton."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return _short_ipv4(text)
+
+
+def _short_ipv4(text: str) -> str | None:
+    parts = text.split(".")
+    if len(parts) > _IPV4_PARTS_MAX:
+        return None
+    try:
+        numbers = [_c_integer(part) for part in parts]
+    except ValueError:
+        return None
+    *heads, tail = numbers
+    if any(head > 255 for head in heads) or tail >= 256 ** (_IPV4_PARTS_MAX - len(heads)):
+        return None
+    value = tail + sum(head << (24 - 8 * index) for index, head in enumerate(heads))
+    return str(ip_address(value))
+
+
+def _c_integer(part: str) -> int:
+    if not (part.isascii() and part[:1].isdigit()):
+        raise ValueError(part)
+    if part[:2] in ("0x", "0X"):
+        return int(part[2:], 16)
+    return int(part, 8 if part.startswith("0") and part != "0" else 10)
+
+
+def look_up(state: State, host: str, port: int) -> Address | None:
+    """The address a host text stands for by what is known now; None when it is not known.
+
+    Names count only with ``resolve-hostnames yes``; the last known good address is used.
+    """
+    ip = numeric_ip(host)
+    if ip is None and state.settings.resolve_hostnames:
+        ip = state.names.get(host)
+    return Address(host, port, ip) if ip else None
+
+
+def name_resolved(turn: Turn, host: str, ip: str | None) -> None:
+    """Book a name's ip and move the instances that go by it; a failed look-up changes nothing."""
+    if ip is None or turn.state.names.get(host) == ip:
+        return
+    turn.state.names[host] = ip
+    for master in turn.state.masters.values():
+        for instance in master.instances():
+            if instance.address.host == host and instance.address.ip != ip:
+                instance.address = Address(host, instance.address.port, ip)
+                turn.close_links(instance)
+
+
+def instance_name(state: State, address: Address) -> str:
+    """A replica's row name: ``ip:port``, IPv6 in brackets, the host name when announced."""
+    host = state.shown(address)
+    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+
+
+def add_master(state: State, now: int, name: str, address: Address, options: Options) -> Master:
+    assert name not in state.masters
+    master = Master(
+        address=address,
+        command=_new_link(state, now, LinkKind.COMMAND),
+        channel=_new_link(state, now, LinkKind.CHANNEL),
+        run_id="",
+        created_at=now,
+        hello_at=now,
+        role=Role.MASTER,
+        role_at=now,
+        name=name,
+        options=options,
+    )
+    _take_over(master)
+    state.masters[name] = master
+    return master
+
+
+def default_options(state: State, quorum: int) -> Options:
+    constants = state.constants
+    return Options(
+        quorum=quorum,
+        down_after_ms=constants.default_down_after,
+        failover_timeout_ms=constants.default_failover_timeout,
+    )
+
+
+def add_replica(state: State, now: int, master: Master, address: Address) -> Replica:
+    links = _new_link(state, now, LinkKind.COMMAND), _new_link(state, now, LinkKind.CHANNEL)
+    return _enlist(state, now, master, address, links)
+
+
+def _enlist(
+    state: State, now: int, master: Master, address: Address, links: tuple[Link, Link]
+) -> Replica:
+    replica = Replica(
+        address=address,
+        command=links[0],
+        channel=links[1],
+        run_id="",
+        created_at=now,
+        hello_at=now,
+        role=Role.REPLICA,
+        role_at=now,
+        config_changed_at=now,
+        master=master,
+        name=instance_name(state, address),
+    )
+    _take_over(replica)
+    master.replicas[replica.name] = replica
+    return replica
+
+
+def add_peer(state: State, now: int, master: Master, run_id: str, address: Address) -> Peer:
+    """A new peer of ``master``; its link is shared with the same peer's rows elsewhere."""
+    twin = next(
+        (
+            other.peers[run_id]
+            for other in state.masters.values()
+            if run_id in other.peers and other.peers[run_id].address.same_as(address)
+        ),
+        None,
+    )
+    link = twin.command if twin else _new_link(state, now, LinkKind.COMMAND)
+    peer = Peer(
+        address=address,
+        command=link,
+        run_id=run_id,
+        created_at=now,
+        hello_at=now,
+        heard_at=now,
+        master=master,
+    )
+    link.owners.append(peer)
+    master.peers[run_id] = peer
+    return peer
+
+
+def remove_master(turn: Turn, master: Master) -> None:
+    for instance in list(master.instances()):
+        _release(turn, instance)
+    del turn.state.masters[master.name]
+
+
+def remove_peer(turn: Turn, peer: Peer) -> None:
+    _release(turn, peer)
+    del peer.master.peers[peer.run_id]
+
+
+def reset_master(turn: Turn, master: Master) -> None:
+    """Forget replicas, peers, flags and a running failover; keep address, epochs and options."""
+    for peer in list(master.peers.values()):
+        remove_peer(turn, peer)
+    for replica in master.replicas.values():
+        _release(turn, replica)
+    master.replicas.clear()
+    forget_reports(turn, master)
+    turn.close_links(master)
+
+
+def forget_reports(turn: Turn, master: Master) -> None:
+    """Start a master's book-keeping afresh, as at its first sight."""
+    now = turn.now
+    master.run_id = ""
+    master.role, master.role_at = Role.MASTER, now
+    master.is_down = master.is_odown = False
+    master.down_at = master.odown_at = None
+    master.info = master.info_at = master.info_asked_at = None
+    master.rebooted_at = None
+    master.script_killed = False
+    master.failover = None
+    master.leader = None
+    master.wait, master.try_at = Wait.NOTHING, None
+    link = master.command
+    link.ok_at = link.heard_at = now
+    link.ping_since = now
+    turn.touch(master)
+
+
+def trade_places(turn: Turn, master: Master, replica: Replica) -> None:
+    """Make ``replica`` the master's address; connections stay, the old master is now a replica.
+
+    Links, reports and ping books belong to the servers, so they change places with the addresses:
+    nothing has to reconnect and what is known to be down stays known.
+    """
+    state = turn.state
+    del master.replicas[replica.name]
+    old = _enlist(state, turn.now, master, master.address, master.links())
+    old.run_id, old.info, old.info_at = master.run_id, master.info, master.info_at
+    old.info_asked_at = master.info_asked_at
+    old.hello_at, old.hello_asked_at = master.hello_at, master.hello_asked_at
+    old.role, old.role_at = master.role, master.role_at
+    old.down_at = master.down_at
+
+    master.address = replica.address
+    master.command, master.channel = replica.command, replica.channel
+    _take_over(master)
+    forget_reports(turn, master)
+    master.run_id, master.info, master.info_at = replica.run_id, replica.info, replica.info_at
+    master.info_asked_at = replica.info_asked_at
+    master.hello_at, master.hello_asked_at = replica.hello_at, replica.hello_asked_at
+    master.command.ping_since = None if replica.command.is_up else turn.now
+    replica.due_at = None
+    for instance in (master, old):
+        turn.touch(instance)
+
+
+def move_master(turn: Turn, master: Master, address: Address) -> None:
+    """Make an address that nobody knew the master's; the old master is now a replica."""
+    stand_in = add_replica(turn.state, turn.now, master, address)
+    trade_places(turn, master, stand_in)
+
+
+def _take_over(node: DataNode) -> None:
+    for link in node.links():
+        link.owners[:] = [node]
+
+
+def _release(turn: Turn, instance: Instance) -> None:
+    instance.due_at = None
+    turn.touched.pop(instance, None)
+    for link in links_of(instance):
+        link.owners.remove(instance)
+        if not link.owners:
+            turn.close(link)
+            del turn.state.links[link.id]
+
+
+def _new_link(state: State, now: int, kind: LinkKind) -> Link:
+    state.last_link_id += 1
+    link = Link(
+        id=state.last_link_id,
+        kind=kind,
+        ok_at=now,
+        heard_at=now,
+        ping_since=now,
+        state=LinkState.DOWN,
+    )
+    state.links[link.id] = link
+    return link

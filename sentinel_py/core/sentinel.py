@@ -1,0 +1,232 @@
+"""``Sentinel.step``: the one way in and out of the core."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from sentinel_py.core import detector, election, failover, hello, info, orders, roster
+from sentinel_py.core.messages import (
+    Ask,
+    ChannelMessage,
+    ConfigSet,
+    Debug,
+    DirectHello,
+    DownQuestion,
+    Effect,
+    FailOver,
+    Flush,
+    Input,
+    Level,
+    LinkDown,
+    LinkUp,
+    Monitor,
+    Remove,
+    Reply,
+    Reset,
+    Resolved,
+    SetOptions,
+    SimulateFailure,
+    Wake,
+)
+from sentinel_py.core.model import DataNode, Instance, Peer, State
+from sentinel_py.core.turn import Turn
+
+_ATTENTION_MAX = 100_000
+"""More looks at instances than this in one step mean that two rules undo each other for ever."""
+
+
+class Sentinel:
+    """The state and the one verb that changes it.
+
+    ``rng`` spreads candidates in time; ``is_executable`` tells whether a script path can be run.
+    """
+
+    def __init__(
+        self, state: State, rng: Random, is_executable: Callable[[str], bool] = lambda _: True
+    ) -> None:
+        self.state = state
+        self._rng = rng
+        self._is_executable = is_executable
+        self._timers: list[tuple[int, int, Instance]] = []
+        self._timers_made = 0
+        self._stepped_at: int | None = None
+
+    @property
+    def wake_at(self) -> int:
+        """When ``Wake`` is due; never more than a heartbeat after the last step."""
+        timers = self._timers
+        while timers and timers[0][2].due_at != timers[0][0]:
+            heapq.heappop(timers)
+        latest = (self._stepped_at or 0) + detector.HEARTBEAT_MS
+        return min(timers[0][0], latest) if timers else latest
+
+    def start(self, now: int) -> list[Effect]:
+        """Begin to watch the masters that the configuration file named."""
+        turn = self._turn(now)
+        for master in self.state.masters.values():
+            quorum = f"quorum {master.options.quorum}"
+            turn.notice(Level.WARNING, "+monitor", master, quorum)
+            for instance in master.instances():
+                turn.touch(instance)
+        return self._settle(turn)
+
+    def step(self, now: int, event: Input) -> list[Effect]:
+        """Take in what happened at ``now`` (ms, monotonic); returns what to do, in order."""
+        turn = self._turn(now)
+        self._watch_clock(turn)
+        _HANDLERS[type(event)](turn, event)
+        if isinstance(event, Wake):
+            self._collect_due(turn)
+        return self._settle(turn)
+
+    def _turn(self, now: int) -> Turn:
+        return Turn(now, self.state, self._rng, self._is_executable)
+
+    def _watch_clock(self, turn: Turn) -> None:
+        """TILT: for a while, do not trust a clock that jumped or a process that was stopped.
+
+        The original compares two ticks; here a wake-up that comes too late, or a step back in
+        time, says the same.
+        """
+        state = self.state
+        constants = state.constants
+        back = self._stepped_at is not None and turn.now < self._stepped_at
+        if back or (
+            self._stepped_at is not None and turn.now - self.wake_at > constants.tilt_trigger
+        ):
+            state.tilt_at = turn.now
+            turn.notice(Level.WARNING, "+tilt", text="#tilt mode entered")
+        elif state.tilt_at is not None and turn.now >= state.tilt_at + constants.tilt_period:
+            state.tilt_at = None
+            turn.notice(Level.WARNING, "-tilt", text="#tilt mode exited")
+            for master in state.masters.values():
+                for instance in master.instances():
+                    turn.touch(instance)
+
+    def _collect_due(self, turn: Turn) -> None:
+        timers = self._timers
+        while timers and timers[0][0] <= turn.now:
+            at, _, instance = heapq.heappop(timers)
+            if instance.due_at == at:
+                turn.touch(instance)
+
+    def _settle(self, turn: Turn) -> list[Effect]:
+        """Attend to everything touched, which may touch more, until nothing is left to do."""
+        looks = 0
+        while turn.touched:
+            looks += 1
+            assert looks < _ATTENTION_MAX, "the core does not settle"
+            instance = next(iter(turn.touched))
+            del turn.touched[instance]
+            if instance.command.id in self.state.links:
+                self._schedule(instance, detector.attend(turn, instance))
+        self._stepped_at = turn.now
+        return turn.effects
+
+    def _schedule(self, instance: Instance, at: int) -> None:
+        if instance.due_at != at:
+            instance.due_at = at
+            self._timers_made += 1
+            heapq.heappush(self._timers, (at, self._timers_made, instance))
+
+
+# Inputs ------------------------------------------------------------------------------------------
+
+
+def _wake(_turn: Turn, _event: Wake) -> None:
+    pass
+
+
+def _link_up(turn: Turn, event: LinkUp) -> None:
+    if link := turn.state.links.get(event.link):
+        detector.link_up(turn, link, event.local_ip)
+
+
+def _link_down(turn: Turn, event: LinkDown) -> None:
+    if link := turn.state.links.get(event.link):
+        turn.log(Level.DEBUG, f"Link {link.kind.value} of {link.owners[0].address}: {event.reason}")
+        detector.link_down(turn, link)
+
+
+def _reply(turn: Turn, event: Reply) -> None:
+    link = turn.state.links.get(event.link)
+    if link is None:
+        return
+    link.pending -= 1
+    assert link.pending >= 0, "a reply to nothing"
+    _READERS[event.request.ask](turn, link.owners, event)
+    if event.request.ask is Ask.PING:
+        detector.pong(turn, link, event)
+
+
+def _read_nothing(_turn: Turn, _owners: list[Instance], _reply: Reply) -> None:
+    pass
+
+
+def _read_info(turn: Turn, owners: list[Instance], reply: Reply) -> None:
+    node = owners[0]
+    assert isinstance(node, DataNode)
+    if isinstance(reply.value, bytes):
+        info.take_report(turn, node, reply.value)
+
+
+def _read_hello(turn: Turn, owners: list[Instance], reply: Reply) -> None:
+    for owner in owners:
+        if not isinstance(owner, Peer) or owner.master.name == reply.request.master:
+            owner.hello_asked_at = None
+            if isinstance(reply.value, int):
+                owner.hello_at = turn.now
+
+
+def _read_down(turn: Turn, owners: list[Instance], reply: Reply) -> None:
+    for owner in owners:
+        if isinstance(owner, Peer) and owner.master.name == reply.request.master:
+            election.take_answer(turn, owner, reply)
+
+
+def _channel_message(turn: Turn, event: ChannelMessage) -> None:
+    if link := turn.state.links.get(event.link):
+        link.heard_at = turn.now
+        if turn.state.myid not in event.payload:
+            hello.receive(turn, event.payload)
+
+
+def _direct_hello(turn: Turn, event: DirectHello) -> None:
+    hello.receive(turn, event.payload)
+
+
+def _resolved(turn: Turn, event: Resolved) -> None:
+    roster.name_resolved(turn, event.host, event.ip)
+    orders.name_resolved(turn, event)
+
+
+_READERS: dict[Ask, Callable[[Turn, list[Instance], Reply], None]] = {
+    Ask.FORGET: _read_nothing,
+    Ask.PING: _read_nothing,
+    Ask.INFO: _read_info,
+    Ask.HELLO: _read_hello,
+    Ask.DOWN: _read_down,
+}
+
+_HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
+    Wake: _wake,
+    LinkUp: _link_up,
+    LinkDown: _link_down,
+    Reply: _reply,
+    ChannelMessage: _channel_message,
+    DirectHello: _direct_hello,
+    Resolved: _resolved,
+    DownQuestion: election.answer,
+    Monitor: orders.monitor,
+    Remove: orders.remove,
+    SetOptions: orders.set_options,
+    Reset: orders.reset,
+    FailOver: failover.on_order,
+    ConfigSet: orders.config_set,
+    Debug: orders.debug,
+    SimulateFailure: orders.simulate_failure,
+    Flush: orders.flush,
+}

@@ -1,0 +1,163 @@
+"""One step's working set: the time, the state, and the effects gathered so far.
+
+Every function of the core that changes something takes a ``Turn`` first. A turn knows how to say
+things (notices, sends, saves, answers); what to say is decided by its callers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from sentinel_py.core.messages import (
+    Answer,
+    Close,
+    Crash,
+    DownAnswer,
+    Effect,
+    Level,
+    Log,
+    Notice,
+    Refused,
+    Request,
+    Resolve,
+    RunScript,
+    Save,
+    Send,
+)
+from sentinel_py.core.model import (
+    Address,
+    DataNode,
+    Instance,
+    Link,
+    LinkState,
+    Master,
+    Peer,
+    Replica,
+    SimulatedFailure,
+    State,
+)
+
+
+class Turn:
+    """What one ``step`` works with; its effects are handed out when the step ends."""
+
+    __slots__ = ("_saved", "effects", "is_executable", "now", "rng", "state", "touched")
+
+    def __init__(
+        self, now: int, state: State, rng: Random, is_executable: Callable[[str], bool]
+    ) -> None:
+        self.now = now
+        self.state = state
+        self.rng = rng
+        self.is_executable = is_executable
+        self.effects: list[Effect] = []
+        self.touched: dict[Instance, None] = {}
+        self._saved = False
+
+    def touch(self, instance: Instance) -> None:
+        """Have the detector look at the instance before this step ends."""
+        self.touched[instance] = None
+
+    def save(self) -> None:
+        """Save the state as it is when the step ends, before any other effect of the step."""
+        if not self._saved:
+            self._saved = True
+            self.effects.insert(0, Save())
+
+    def answer(
+        self, ticket: int, value: int | list[str] | DownAnswer | Refused | None = None
+    ) -> None:
+        self.effects.append(Answer(ticket, value))
+
+    def resolve(self, host: str) -> None:
+        self.effects.append(Resolve(host))
+
+    def run_script(self, *argv: str) -> None:
+        self.effects.append(RunScript(argv))
+
+    def log(self, level: Level, text: str) -> None:
+        self.effects.append(Log(level, text))
+
+    def notice(
+        self, level: Level, name: str, instance: Instance | None = None, text: str = ""
+    ) -> None:
+        """Emit an event about ``instance``, whose description comes before ``text``.
+
+        Warnings about an instance run the notification-script of its master.
+        """
+        script = None
+        if instance is not None:
+            text = (
+                f"{describe(self.state, instance)} {text}".rstrip(" ")
+                if text
+                else describe(self.state, instance)
+            )
+            if level is Level.WARNING:
+                script = master_of(instance).options.notification_script
+        self.effects.append(Notice(level, name, text, script))
+
+    def send(self, link: Link, *requests: Request) -> None:
+        link.pending += len(requests)
+        self.effects.append(Send(link.id, requests))
+
+    def close(self, link: Link) -> None:
+        """Drop the link's connection; the detector opens it again while it has owners."""
+        if link.state is not LinkState.DOWN:
+            self.effects.append(Close(link.id))
+            mark_down(link)
+        for owner in link.owners:
+            self.touch(owner)
+
+    def close_links(self, instance: Instance) -> None:
+        """Drop an instance's connections, so that they log in anew."""
+        for link in links_of(instance):
+            link.tried_at = None
+            self.close(link)
+
+    def crash_if_told(self, failure: SimulatedFailure) -> None:
+        if failure in self.state.simulated_failures:
+            self.effects.append(Crash())
+
+
+def mark_down(link: Link) -> None:
+    """Book a lost connection: everything asked on it stays unanswered."""
+    link.state = LinkState.DOWN
+    link.pending = 0
+    for owner in link.owners:
+        owner.hello_asked_at = None
+        if isinstance(owner, DataNode):
+            owner.info_asked_at = None
+        elif isinstance(owner, Peer):
+            owner.asked_at = None
+
+
+def links_of(instance: Instance) -> tuple[Link, ...]:
+    return instance.links() if isinstance(instance, DataNode) else (instance.command,)
+
+
+def master_of(instance: Instance) -> Master:
+    if isinstance(instance, Master):
+        return instance
+    assert isinstance(instance, Replica | Peer)
+    return instance.master
+
+
+def describe(state: State, instance: Instance) -> str:
+    """An instance as events name it: ``<kind> <name> <ip> <port>[ @ <master> <ip> <port>]``."""
+    master = master_of(instance)
+    where = f"{master.name} {_endpoint(state, master.address)}"
+    match instance:
+        case Replica():
+            kind = "slave"
+            name = instance.name
+        case Peer():
+            kind = "sentinel"
+            name = instance.run_id
+        case _:
+            return f"master {where}"
+    return f"{kind} {name} {_endpoint(state, instance.address)} @ {where}"
+
+
+def _endpoint(state: State, address: Address) -> str:
+    return f"{state.shown(address)} {address.port}"

@@ -1,0 +1,221 @@
+"""The loop around the core: inputs in, effects carried out in order, the next wake-up set.
+
+What carries effects out (connections, the disk, subscribers, scripts, host names) is handed in, so
+that the simulator runs this very loop in its own world. The rule it guards: nothing leaves before
+the state behind it is on disk, and while the disk fails, no vote is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+from sentinel_py.core.messages import (
+    Answer,
+    Ask,
+    Close,
+    Crash,
+    DirectHello,
+    DownAnswer,
+    DownQuestion,
+    Effect,
+    Input,
+    Log,
+    Notice,
+    Open,
+    Order,
+    Refused,
+    Request,
+    Resolve,
+    RunScript,
+    Save,
+    Send,
+    Wake,
+)
+from sentinel_py.core.model import State
+from sentinel_py.core.sentinel import Sentinel
+
+LATE_MS = 20
+"""A wake-up that is later than this lets replies that have arrived meanwhile be read first."""
+
+SAVE_RETRY_MS = 1_000
+
+Outcome: TypeAlias = int | list[str] | DownAnswer | Refused | None
+
+_NOT_SAVED = Refused("Failed to save config file. Check server logs.")
+
+
+class Connections(Protocol):
+    """Outgoing links; what happens on them comes back through ``Node.feed``, never at once."""
+
+    def open(self, effect: Open) -> None: ...
+    def close(self, link_id: int) -> None: ...
+    def send(self, effect: Send) -> None: ...
+    def flush(self) -> None: ...
+
+
+class Publisher(Protocol):
+    """Where notices, log lines and script runs go."""
+
+    def notice(self, notice: Notice) -> None: ...
+    def log(self, line: Log) -> None: ...
+    def run(self, script: RunScript) -> None: ...
+
+
+class World(Protocol):
+    """Everything outside: a clock (ms, monotonic), the disk, and who carries effects out."""
+
+    links: Connections
+    publisher: Publisher
+
+    def now(self) -> int: ...
+    def save(self, state: State) -> bool: ...
+    def resolve(self, host: str) -> None: ...
+    def crash(self) -> None: ...
+
+
+class Node:
+    """One sentinel at work."""
+
+    def __init__(self, core: Sentinel, world: World, loop: asyncio.AbstractEventLoop) -> None:
+        self.core = core
+        self._world = world
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0
+        self._tickets = itertools.count(1)
+        self._outcomes: dict[int, Outcome] = {}
+        self._waiting: dict[int, asyncio.Future[Outcome]] = {}
+        self._is_unsaved = False
+        self._step_saves = False
+        self._save_tried_at = 0
+        self._stopped = False
+
+    @property
+    def state(self) -> State:
+        return self.core.state
+
+    def now(self) -> int:
+        return self._world.now()
+
+    def start(self) -> None:
+        self._carry_out(self.core.start(self._world.now()))
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._timer:
+            self._timer.cancel()
+
+    # Inputs ---------------------------------------------------------------------------------------
+
+    def feed(self, event: Input) -> None:
+        """Tell the core what happened, and do what it answers."""
+        if not self._stopped:
+            self._carry_out(self.core.step(self._world.now(), event))
+
+    def hello(self, payload: str) -> None:
+        self.feed(DirectHello(payload))
+
+    def order(
+        self, make: Callable[[int], Order | DownQuestion]
+    ) -> Outcome | asyncio.Future[Outcome]:
+        """Give an order or a question; its outcome at once, or a future where it takes time."""
+        ticket = next(self._tickets)
+        self.feed(make(ticket))
+        if ticket in self._outcomes:
+            return self._outcomes.pop(ticket)
+        self._waiting[ticket] = self._loop.create_future()
+        return self._waiting[ticket]
+
+    # Effects --------------------------------------------------------------------------------------
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        self._step_saves = bool(effects) and isinstance(effects[0], Save)
+        if not self._step_saves and self._is_unsaved and self._save_is_due():
+            self._save()
+        for effect in effects:
+            self._do(effect)
+        self._world.links.flush()
+        self._set_timer()
+
+    def _do(self, effect: Effect) -> None:
+        world = self._world
+        match effect:
+            case Send():
+                self._send(effect)
+            case Open():
+                world.links.open(effect)
+            case Close():
+                world.links.close(effect.link)
+            case Notice():
+                world.publisher.notice(effect)
+            case Log():
+                world.publisher.log(effect)
+            case Save():
+                self._save()
+            case Answer():
+                self._answer(effect)
+            case RunScript():
+                world.publisher.run(effect)
+            case Resolve():
+                world.resolve(effect.host)
+            case Crash():
+                world.crash()
+
+    def _save(self) -> None:
+        self._save_tried_at = self._world.now()
+        self._is_unsaved = not self._world.save(self.state)
+
+    def _save_is_due(self) -> bool:
+        return self._world.now() >= self._save_tried_at + SAVE_RETRY_MS
+
+    def _send(self, effect: Send) -> None:
+        if self._is_unsaved and any(map(_asks_for_vote, effect.requests)):
+            return
+        self._world.links.send(effect)
+
+    def _answer(self, answer: Answer) -> None:
+        outcome = self._as_saved(answer.value)
+        future = self._waiting.pop(answer.ticket, None)
+        if future is None:
+            self._outcomes[answer.ticket] = outcome
+        elif not future.done():
+            future.set_result(outcome)
+
+    def _as_saved(self, outcome: Outcome) -> Outcome:
+        """What may be told while the state is not on disk: no success, and no vote."""
+        if not self._is_unsaved or isinstance(outcome, Refused):
+            return outcome
+        if isinstance(outcome, DownAnswer):
+            return DownAnswer(outcome.down, None, 0)
+        return _NOT_SAVED if self._step_saves else outcome
+
+    # Time -----------------------------------------------------------------------------------------
+
+    def _set_timer(self) -> None:
+        wake_at = self.core.wake_at
+        if self._timer is not None:
+            if self._timer_at <= wake_at:
+                return
+            self._timer.cancel()
+        self._timer_at = wake_at
+        # Half a millisecond more: the clock's milliseconds are cut off, not rounded.
+        delay_s = max(0, wake_at - self._world.now()) / 1000 + 0.0005
+        self._timer = self._loop.call_later(delay_s, self._timer_rang)
+
+    def _timer_rang(self) -> None:
+        if self._world.now() > self._timer_at + LATE_MS:
+            # The loop was held up, and may run timers before it reads what has arrived.
+            self._timer = self._loop.call_later(0.001, self._wake)
+        else:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._timer = None
+        self.feed(Wake())
+
+
+def _asks_for_vote(request: Request) -> bool:
+    return request.ask is Ask.DOWN and request.args[-1] != "*"
