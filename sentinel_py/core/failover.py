@@ -17,6 +17,7 @@ from sentinel_py.core.model import (
     Phase,
     Reconf,
     Replica,
+    Role,
     SimulatedFailure,
     Wait,
 )
@@ -140,21 +141,31 @@ def _fresh_info_is_coming(master: Master, attempt: Failover) -> bool:
 
 
 def choose(turn: Turn, master: Master) -> Replica | None:
-    """The best replica to promote: one that a dead leader has promoted already, else by priority,
-    offset and run id, as the original orders them."""
+    """The best replica to promote: by priority, offset and run id, as the original orders them.
+
+    One that a dead leader has promoted already comes first, one that says for another reason that
+    it is a master comes last.
+    """
     candidates = [replica for replica in master.replicas.values() if _is_good(turn, replica)]
     return min(candidates, key=_rank, default=None)
 
 
-def _rank(replica: Replica) -> tuple[bool, int, int, bool, str]:
-    adopted = replica.role.value == "master" and not replica.demote
+def _rank(replica: Replica) -> tuple[int, int, int, bool, str]:
     return (
-        not adopted,
+        _standing(replica),
         replica.priority,
         -replica.offset,
         not replica.run_id,
         replica.run_id.lower(),
     )
+
+
+def _standing(replica: Replica) -> int:
+    if replica.role is Role.REPLICA:
+        return 1
+    lost_at = replica.master.down_at if replica.master.is_down else None
+    was_promoted = lost_at is not None and replica.run_id_at < lost_at <= replica.role_at
+    return 0 if was_promoted and not replica.demote else 2
 
 
 def _is_good(turn: Turn, replica: Replica) -> bool:
@@ -243,6 +254,7 @@ def switch(turn: Turn, master: Master, address: Address, *, as_leader: bool) -> 
     for replica in master.replicas.values():
         replica.reconf = Reconf.NONE
         replica.is_down = False
+        replica.config_changed_at = turn.now
         turn.notice(Level.NOTICE, "+slave", replica)
         turn.touch(replica)
     former = master.replica_at(old)

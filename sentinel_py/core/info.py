@@ -118,7 +118,7 @@ def _compare_run_id(turn: Turn, node: DataNode, report: Report) -> None:
         if isinstance(node, Master) and node.options.reboot_down_after_ms:
             node.rebooted_at = turn.now
             turn.touch(node)
-    node.run_id = report.run_id
+    node.run_id, node.run_id_at = report.run_id, turn.now
 
 
 def _discover(turn: Turn, master: Master, report: Report) -> None:

@@ -116,6 +116,7 @@ class DataNode(Instance):
     channel: Link = field(kw_only=True)
     role: Role = field(kw_only=True)
     role_at: int = 0
+    run_id_at: int = 0  # when the run id was first seen or last changed
     config_changed_at: int = 0
     info: bytes | None = None
     info_at: int | None = None

@@ -220,7 +220,6 @@ def trade_places(turn: Turn, master: Master, replica: Replica) -> None:
     old.run_id, old.info, old.info_at = master.run_id, master.info, master.info_at
     old.info_asked_at = master.info_asked_at
     old.hello_at, old.hello_asked_at = master.hello_at, master.hello_asked_at
-    old.role, old.role_at = master.role, master.role_at
     old.down_at = master.down_at
 
     master.address = replica.address

@@ -121,7 +121,7 @@ class Sentinel:
             assert looks < _ATTENTION_MAX, "the core does not settle"
             instance = next(iter(turn.touched))
             del turn.touched[instance]
-            if instance.command.id in self.state.links:
+            if instance in instance.command.owners:
                 self._schedule(instance, detector.attend(turn, instance))
         self._stepped_at = turn.now
         return turn.effects
