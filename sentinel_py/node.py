@@ -61,14 +61,16 @@ class Publisher(Protocol):
 
     def notice(self, notice: Notice) -> None: ...
     def log(self, line: Log) -> None: ...
-    def run(self, script: RunScript) -> None: ...
+    def run_script(self, effect: RunScript) -> None: ...
 
 
 class World(Protocol):
     """Everything outside: a clock (ms, monotonic), the disk, and who carries effects out."""
 
-    links: Connections
-    publisher: Publisher
+    @property
+    def links(self) -> Connections: ...
+    @property
+    def publisher(self) -> Publisher: ...
 
     def now(self) -> int: ...
     def save(self, state: State) -> bool: ...
@@ -158,7 +160,7 @@ class Node:
             case Answer():
                 self._answer(effect)
             case RunScript():
-                world.publisher.run(effect)
+                world.publisher.run_script(effect)
             case Resolve():
                 world.resolve(effect.host)
             case Crash():

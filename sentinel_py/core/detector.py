@@ -66,8 +66,10 @@ def _keep_link(turn: Turn, instance: Instance, link: Link) -> int:
     if link.state is LinkState.DOWN:
         return _reopen(turn, instance, link)
     overdue_at = _overdue_at(turn, instance, link)
-    if turn.now < overdue_at or turn.state.is_tilted:
+    if turn.now < overdue_at:
         return overdue_at
+    if turn.state.is_tilted:
+        return _NEVER
     turn.close(link)
     return _reopen(turn, instance, link)
 

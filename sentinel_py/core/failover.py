@@ -285,6 +285,8 @@ def _demote_at_once(turn: Turn, former: Replica) -> None:
     """Tell a former master whose connection stands; one that hangs reads it when it wakes up."""
     if former.command.is_up:
         requests.follow(turn, former, former.master.address)
+        former.reconf = Reconf.DONE
+        former.reconf, former.reconf_at = Reconf.SENT, turn.now
         if former.command.ping_since is None:
             turn.notice(Level.NOTICE, "+convert-to-slave", former)
 
@@ -299,24 +301,25 @@ def _reconfigure(turn: Turn, master: Master, attempt: Failover) -> int:
     waiting = [r for r in others if r.reconf is not Reconf.DONE and not r.is_down]
     if not waiting:
         _end(turn, master)
-    elif turn.now >= deadline_at:
+        return _NEVER
+    untold = [r for r in waiting if r.reconf is Reconf.NONE and r.command.is_up]
+    if turn.now >= deadline_at:
         turn.notice(Level.WARNING, "+failover-end-for-timeout", master)
         _end(turn, master)
-        _tell(turn, [r for r in waiting if r.reconf is Reconf.NONE], "+slave-reconf-sent-be")
-    else:
-        busy = sum(r.reconf in (Reconf.SENT, Reconf.IN_PROGRESS) for r in others)
-        free = max(0, max(1, master.options.parallel_syncs) - busy)
-        ready = [r for r in waiting if r.reconf is Reconf.NONE and r.command.is_up]
-        _tell(turn, ready[:free], "+slave-reconf-sent")
+        for replica in untold:
+            _tell(turn, replica, "+slave-reconf-sent-be")
+        return _NEVER
+    busy = sum(r.reconf in (Reconf.SENT, Reconf.IN_PROGRESS) for r in others)
+    free = max(0, max(1, master.options.parallel_syncs) - busy)
+    for replica in untold[:free]:
+        _tell(turn, replica, "+slave-reconf-sent")
+        replica.reconf, replica.reconf_at = Reconf.SENT, turn.now
     return min(deadline_at, turn.now + turn.state.constants.slave_reconf_timeout)
 
 
-def _tell(turn: Turn, replicas: list[Replica], event: str) -> None:
-    for replica in replicas:
-        requests.follow(turn, replica, replica.master.address)
-        replica.reconf = Reconf.SENT
-        replica.reconf_at = turn.now
-        turn.notice(Level.NOTICE, event, replica)
+def _tell(turn: Turn, replica: Replica, event: str) -> None:
+    requests.follow(turn, replica, replica.master.address)
+    turn.notice(Level.NOTICE, event, replica)
 
 
 def _give_up_on_silent(turn: Turn, replicas: list[Replica]) -> None:

@@ -133,7 +133,7 @@ def _move_peer(turn: Turn, peer: Peer, address: Address) -> Peer:
     rows = [m.peers[peer.run_id] for m in turn.state.masters.values() if peer.run_id in m.peers]
     for row in rows:
         row.address = address
-    turn.close_links(peer)
+        turn.close_links(row)
     others = len(rows) - 1
     if others:
         text = f"{others} additional matching instances"

@@ -100,6 +100,7 @@ def take_report(turn: Turn, node: DataNode, text: bytes) -> None:
         turn.close(node.command)
         return
     node.info, node.info_at = text, turn.now
+    turn.touch(node)
     _compare_run_id(turn, node, report)
     if isinstance(node, Master):
         _discover(turn, node, report)

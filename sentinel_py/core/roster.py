@@ -202,6 +202,9 @@ def forget_reports(turn: Turn, master: Master) -> None:
     master.failover = None
     master.leader = None
     master.wait, master.try_at = Wait.NOTHING, None
+    for peer in master.peers.values():
+        peer.says_down = False
+        peer.answered_at = peer.asked_at = None
     link = master.command
     link.ok_at = link.heard_at = now
     link.ping_since = now

@@ -93,10 +93,9 @@ class Sentinel:
         """
         state = self.state
         constants = state.constants
-        back = self._stepped_at is not None and turn.now < self._stepped_at
-        if back or (
-            self._stepped_at is not None and turn.now - self.wake_at > constants.tilt_trigger
-        ):
+        stepped_at = turn.now if self._stepped_at is None else self._stepped_at
+        late_ms = turn.now - max(stepped_at, self.wake_at)
+        if turn.now < stepped_at or late_ms > constants.tilt_trigger:
             state.tilt_at = turn.now
             turn.notice(Level.WARNING, "+tilt", text="#tilt mode entered")
         elif state.tilt_at is not None and turn.now >= state.tilt_at + constants.tilt_period:

@@ -30,6 +30,7 @@ from sentinel_py.core.model import (
     DataNode,
     Instance,
     Link,
+    LinkKind,
     LinkState,
     Master,
     Peer,
@@ -124,6 +125,8 @@ def mark_down(link: Link) -> None:
     """Book a lost connection: everything asked on it stays unanswered."""
     link.state = LinkState.DOWN
     link.pending = 0
+    if link.kind is LinkKind.CHANNEL:
+        return
     for owner in link.owners:
         owner.hello_asked_at = None
         if isinstance(owner, DataNode):

@@ -1,0 +1,329 @@
+"""The composition root: a command line and a config file in, a running sentinel out.
+
+Parts are made and joined here, in the order of redis-sentinel's start; what they do is theirs. What
+the operator got wrong becomes one clear text and exit code 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sentinel_py import __version__, config, directives, process, rewrite, tls
+from sentinel_py.acl import Acl, AclError, AclStore
+from sentinel_py.commands import CommandTable
+from sentinel_py.core import views
+from sentinel_py.core.messages import Level, Notice
+from sentinel_py.core.model import Settings, State
+from sentinel_py.core.sentinel import Sentinel
+from sentinel_py.generic_commands import base_commands
+from sentinel_py.links import LinkOptions, Links
+from sentinel_py.listeners import ListenError
+from sentinel_py.logs import LogFile, LogOptions
+from sentinel_py.node import Node
+from sentinel_py.notify import Notifier
+from sentinel_py.resolver import Resolver, resolve_now
+from sentinel_py.scripts import Scripts
+from sentinel_py.sentinel_commands import build
+from sentinel_py.server import Server
+from sentinel_py.server_options import ServerOptions
+from sentinel_py.settings import ServerSettings
+from sentinel_py.storage import LOCAL, SaveError
+from sentinel_py.version import REDIS_VERSION
+
+CRASH_EXIT = 99
+"""The exit code of a simulated failure, as redis-sentinel's."""
+
+
+def run(words: Sequence[str]) -> int:
+    """Run a node until it is told to end; returns the exit code."""
+    try:
+        loaded = _load(words)
+        state = _restore(loaded)
+        config.check_writable(loaded.path)
+    except config.ConfigError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - where redis-sentinel puts it
+        return 1
+    except config.StartError as error:
+        LogFile(LogOptions()).write(Level.WARNING, str(error))
+        return 1
+    supervised = process.is_supervised(loaded.settings)
+    if loaded.settings.daemonize and not supervised:
+        process.go_to_background()
+    with _runner() as runner:
+        return runner.run(Daemon(loaded, state, supervised=supervised).run())
+
+
+def _load(words: Sequence[str]) -> config.Config:
+    reads_stdin = "-" in (*words[:1], *words[-1:])
+    stdin = sys.stdin.read() if reads_stdin else None
+    named = [word for word in words[:1] if word != "-" and not word.startswith("--")]
+    options = words[1:] if named or words[:1] == ["-"] else words
+    return config.load(named[0] if named else "", options, stdin)
+
+
+def _restore(loaded: config.Config) -> State:
+    """The core's state as the config file describes it."""
+    settings = loaded.settings
+    state = State(myid="")
+    state.settings = Settings(
+        port=settings.tls_port if settings.tls_replication and settings.tls_port else settings.port,
+        own_pass=settings.requirepass,
+        loglevel=settings.loglevel,
+    )
+    directives.apply(loaded.statements, state, now=_now(), resolve=resolve_now)
+    return state
+
+
+def _runner() -> asyncio.Runner:
+    try:
+        import uvloop  # noqa: PLC0415 - asyncio's own loop does where there is no uvloop
+    except ImportError:
+        return asyncio.Runner()
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
+class Daemon:
+    """The parts of one sentinel; also the ``World`` of its node and the ``Host`` of its server."""
+
+    def __init__(self, loaded: config.Config, state: State, *, supervised: bool) -> None:
+        settings = loaded.settings
+        self.run_id = secrets.token_hex(20)
+        self.config_file = loaded.path
+        self._config = loaded
+        self._supervised = supervised
+        self._is_new = not state.myid
+        state.myid = state.myid or secrets.token_hex(20)
+        self._log = LogFile(_log_options(settings))
+        self._pidfile = process.PidFile(settings)
+        self._core = Sentinel(state, random.Random(), _is_executable)
+
+    async def run(self) -> int:
+        """Start everything, serve until told to end, and end in order."""
+        self._loop = asyncio.get_running_loop()
+        self._ended = self._loop.create_future()
+        _bridge_logging(self._log)
+        try:
+            self._assemble()
+            self._announce_start()
+            await self._server.start()
+        except (ListenError, AclError, tls.TlsError, config.ConfigError) as error:
+            self._warn(str(error))
+            return 1
+        self._begin()
+        exit_code = await self._ended
+        self._end()
+        return int(exit_code)
+
+    def _assemble(self) -> None:
+        settings = self._config.settings
+        self._node = Node(self._core, self, self._loop)
+        self.links = Links(
+            self._node.feed,
+            LinkOptions(tls.client_context(settings), settings.bind_source_addr or None),
+        )
+        self._resolver = Resolver(self._node.feed)
+        self._scripts = Scripts(self.state.constants, self._take_notice)
+        table = CommandTable([*base_commands(), build(self._node, self._scripts)])
+        for renamed in self._config.renamed:
+            _rename(table, renamed)
+        self._acl = _users(self._config, table)
+        self._server: Server = Server(
+            _server_options(settings, self._warn),
+            table,
+            self._acl,
+            self,
+            tls.server_context(settings),
+        )
+        self.publisher = Notifier(self._log, self._server.publish, self._scripts)
+
+    def _take_notice(self, notice: Notice) -> None:
+        self.publisher.notice(notice)
+
+    def _announce_start(self) -> None:
+        port = self._config.settings.port
+        for text in (
+            "oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo",
+            f"sentinel_py version={__version__}, Redis version={REDIS_VERSION}, pid={os.getpid()}",
+            "Configuration loaded",
+            f"Running mode=sentinel, port={port}.",
+        ):
+            self._log.write(Level.NOTICE, text)
+
+    def _begin(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._signalled, number)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self._pidfile.write(self._warn)
+        if self._is_new:
+            self.save(self.state)
+        self._log.write(Level.NOTICE, f"Sentinel ID is {self.state.myid}")
+        self._node.start()
+        if self._supervised:
+            process.tell_systemd("STATUS=Ready to accept connections\nREADY=1\n")
+
+    def _end(self) -> None:
+        self._log.write(Level.WARNING, "Sentinel is now ready to exit, bye bye...")
+        self._node.stop()
+        self._server.close()
+        self.links.close_all()
+        self._scripts.close()
+        self._pidfile.remove()
+
+    def _signalled(self, number: signal.Signals) -> None:
+        self._log.write(Level.WARNING, f"Received {number.name} scheduling shutdown...")
+        self.shutdown()
+
+    def _warn(self, text: str) -> None:
+        self._log.write(Level.WARNING, text)
+
+    # World: what the node has carried out ---------------------------------------------------------
+
+    def now(self) -> int:
+        return _now()
+
+    def save(self, state: State) -> bool:
+        """Rewrite the config file; whether the state is on disk now."""
+        loglevel = state.settings.loglevel
+        if loglevel != self._config.settings.loglevel:
+            self._config.settings.loglevel = loglevel
+            self._log.set_level(loglevel)
+        users = [] if self._config.settings.aclfile else self._acl.describe_users()
+        try:
+            rewrite.rewrite(self.config_file, self._config, directives.render(state), users)
+        except SaveError as error:
+            self._warn(
+                "WARNING: Sentinel was not able to save the new configuration on disk!!!: "
+                f"{error.reason}"
+            )
+            return False
+        self._log.write(Level.NOTICE, "Sentinel new configuration saved on disk")
+        return True
+
+    def resolve(self, host: str) -> None:
+        self._resolver.resolve(host)
+
+    def crash(self) -> None:
+        self._warn("Exiting for SENTINEL SIMULATE-FAILURE")
+        os._exit(CRASH_EXIT)
+
+    # Host: what clients' commands ask of the node ------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        return self._core.state
+
+    @property
+    def myid(self) -> str:
+        return self.state.myid
+
+    def master_names(self) -> list[str]:
+        return list(self.state.masters)
+
+    def receive_hello(self, payload: str) -> None:
+        self._node.hello(payload)
+
+    def info_sections(self) -> list[tuple[str, list[tuple[str, object]]]]:
+        scripts = self._scripts
+        pairs = views.sentinel_info(self.state, self.now(), scripts.running, scripts.queued)
+        return [("Sentinel", pairs)]
+
+    def shutdown(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(0)
+
+
+def _now() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+# Out of the settings -----------------------------------------------------------------------------
+
+
+def _log_options(settings: ServerSettings) -> LogOptions:
+    return LogOptions(
+        path=settings.logfile,
+        level=settings.loglevel,
+        syslog_enabled=settings.syslog_enabled,
+        syslog_ident=settings.syslog_ident,
+        syslog_facility=settings.syslog_facility,
+    )
+
+
+def _server_options(settings: ServerSettings, warn: Callable[[str], None]) -> ServerOptions:
+    limits = settings.client_output_buffer_limit
+    return ServerOptions(
+        bind=tuple(settings.bind),
+        port=settings.port,
+        tls_port=settings.tls_port,
+        unixsocket=settings.unixsocket or None,
+        unixsocketperm=settings.unixsocketperm,
+        tcp_backlog=settings.tcp_backlog,
+        timeout_s=settings.timeout,
+        tcp_keepalive_s=settings.tcp_keepalive,
+        maxclients=process.allow_clients(settings.maxclients, warn),
+        protected_mode=settings.protected_mode,
+        normal_output_limit=limits["normal"],
+        pubsub_output_limit=limits["pubsub"],
+        client_query_buffer_limit=settings.client_query_buffer_limit,
+        proto_max_bulk_len=settings.proto_max_bulk_len,
+        acllog_max_len=settings.acllog_max_len,
+        acl_pubsub_default_all=settings.acl_pubsub_default == "allchannels",
+    )
+
+
+def _users(loaded: config.Config, table: CommandTable) -> Acl:
+    settings = loaded.settings
+    return Acl.from_config(
+        table,
+        requirepass=settings.requirepass,
+        user_lines=[statement.words[1:] for statement in loaded.users],
+        pubsub_default_all=settings.acl_pubsub_default == "allchannels",
+        log_max_len=settings.acllog_max_len,
+        store=_acl_store(settings.aclfile) if settings.aclfile else None,
+    )
+
+
+def _acl_store(path: str) -> AclStore:
+    return AclStore(
+        path,
+        read=lambda: LOCAL.read_text(path),
+        write=lambda text: LOCAL.write_atomically(path, text),
+    )
+
+
+def _rename(table: CommandTable, statement: config.Statement) -> None:
+    try:
+        table.rename(*statement.words[1:3])
+    except ValueError as error:
+        raise statement.error(str(error)) from None
+
+
+def _is_executable(path: str) -> bool:
+    return Path(path).is_file() and os.access(path, os.X_OK)
+
+
+class _LogBridge(logging.Handler):
+    """Lets modules that use ``logging`` write into the sentinel's log."""
+
+    def __init__(self, log: LogFile) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = Level.WARNING if record.levelno >= logging.WARNING else Level.VERBOSE
+        self._log.write(level, record.getMessage())
+
+
+def _bridge_logging(log: LogFile) -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [_LogBridge(log)]
+    root.setLevel(logging.INFO)

@@ -1,0 +1,371 @@
+"""The sentinel directives: statements become a State, and a State becomes lines.
+
+Which statements there are is said by `config`, where the lines go by `rewrite`. The rule it guards:
+what `render` writes, `apply` reads back to the same state, and so does redis-sentinel.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from sentinel_py.config import Origin, Statement
+from sentinel_py.core import roster
+from sentinel_py.core.model import (
+    MAX_EPOCH,
+    Address,
+    Master,
+    Settings,
+    State,
+)
+from sentinel_py.lines import DirectiveError, Line, join, key_of
+from sentinel_py.storage import is_executable
+
+_MYID_LENGTH = 40
+_PORT_MAX = 65535
+_NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?)0*([0-9]{0,20})", re.ASCII)
+
+
+def apply(
+    statements: Sequence[Statement],
+    state: State,
+    *,
+    now: int,
+    resolve: Callable[[str], str | None],
+) -> None:
+    """Build masters with their replicas and peers in the state, or raise ConfigError.
+
+    `resolve` finds the ip of a host name; it is asked only if `resolve-hostnames` allows names.
+    """
+    loading = _Loading(state, now, resolve)
+    for statement in sorted(statements, key=_turn):
+        name, *args = statement.words[1:]
+        loading.origin = statement.origin
+        try:
+            _rule(name.lower(), len(args))(loading, args)
+        except DirectiveError as error:
+            raise statement.error(str(error)) from None
+
+
+def render(state: State) -> list[Line]:
+    """What the file should say about the state, in the order that redis-sentinel writes it."""
+    return [*_head(state), *_masters(state), *_tail(state)]
+
+
+class _Loading:
+    """A state while statements are applied to it, and where the present one came from."""
+
+    def __init__(self, state: State, now: int, resolve: Callable[[str], str | None]) -> None:
+        self.state = state
+        self.now = now
+        self.origin = Origin.FILE
+        self.in_file: set[str] = set()  # names of the masters that the config file itself has
+        self._resolve = resolve
+
+    def master(self, name: str) -> Master:
+        try:
+            return self.state.masters[name]
+        except KeyError:
+            raise DirectiveError("No such master with specified name.") from None
+
+    def address(self, host: str, port_text: str) -> Address:
+        port = _atoi(port_text)
+        if not 0 <= port <= _PORT_MAX:
+            raise DirectiveError("Invalid port number.")
+        ip = roster.numeric_ip(host)
+        if ip is None and not self.state.settings.resolve_hostnames:
+            raise DirectiveError("Can't resolve instance hostname.")
+        return Address(host, port, self._look_up(host) if ip is None else ip)
+
+    def _look_up(self, host: str) -> str:
+        """The name's ip; empty if it has none now, which is tried again later."""
+        ip = self._resolve(host)
+        if ip:
+            self.state.names[host] = ip
+        return ip or ""
+
+    def refuse_twice(self, reason: str) -> None:
+        """Refuse what was said before, unless the file may have learnt it from the same place.
+
+        What the command line says is written into the file, and at the next start is said twice.
+        """
+        if self.origin is Origin.FILE:
+            raise DirectiveError(reason)
+
+
+_Rule = Callable[[_Loading, Sequence[str]], None]
+
+
+def _rule(name: str, count: int) -> _Rule:
+    try:
+        return _RULES[name, count]
+    except KeyError:
+        raise DirectiveError("Unrecognized sentinel configuration statement.") from None
+
+
+def _turn(statement: Statement) -> int:
+    """Globals first, then masters, then what is about masters; otherwise in the order of lines."""
+    name = statement.words[1].lower()
+    if name in _GLOBALS:
+        return 0
+    if name == "monitor":
+        # The file's own lines know where a master went; other files and options may be older.
+        return 1 if statement.origin is Origin.FILE else 2
+    return 4 if name == "known-slave" else 3
+
+
+def _setting(attribute: str, read: Callable[[str], object]) -> _Rule:
+    def rule(loading: _Loading, args: Sequence[str]) -> None:
+        setattr(loading.state.settings, attribute, read(args[0]))
+
+    return rule
+
+
+def _yes_no(noun: str) -> Callable[[str], bool]:
+    def read(word: str) -> bool:
+        if word.lower() not in ("yes", "no"):
+            raise DirectiveError(f"Please specify yes or no for the {noun}.")
+        return word.lower() == "yes"
+
+    return read
+
+
+def _myid(loading: _Loading, args: Sequence[str]) -> None:
+    if len(args[0]) != _MYID_LENGTH:
+        raise DirectiveError("Malformed Sentinel id in myid option.")
+    loading.state.myid = args[0]
+
+
+def _current_epoch(loading: _Loading, args: Sequence[str]) -> None:
+    loading.state.current_epoch = max(loading.state.current_epoch, _epoch(args[0]))
+
+
+def _monitor(loading: _Loading, args: Sequence[str]) -> None:
+    state = loading.state
+    name, host, port, quorum_text = args
+    quorum = _atoi(quorum_text)
+    if quorum <= 0:
+        raise DirectiveError("Quorum must be 1 or greater.")
+    address = loading.address(host, port)
+    if name in state.masters:
+        if loading.origin is Origin.FILE or name not in loading.in_file:
+            raise DirectiveError("Duplicate master name.")
+        return
+    roster.add_master(state, loading.now, name, address, roster.default_options(state, quorum))
+    if loading.origin is Origin.FILE:
+        loading.in_file.add(name)
+
+
+def _known_replica(loading: _Loading, args: Sequence[str]) -> None:
+    master = loading.master(args[0])
+    address = loading.address(*args[1:])
+    if master.replica_at(address):
+        loading.refuse_twice("Duplicate hostname and port for replica.")
+    elif not master.address.same_as(address):
+        # Lines that Redis 7.0 left behind may name what has become the master since.
+        roster.add_replica(loading.state, loading.now, master, address)
+
+
+def _known_slave(loading: _Loading, args: Sequence[str]) -> None:
+    """The old name, applied last: Redis 7.0 leaves such lines beside the new ones it writes."""
+    address = loading.address(*args[1:])
+    if not loading.master(args[0]).replica_at(address):
+        _known_replica(loading, args)
+
+
+def _known_sentinel(loading: _Loading, args: Sequence[str]) -> None:
+    master = loading.master(args[0])
+    address = loading.address(*args[1:3])
+    if args[3] in master.peers:
+        loading.refuse_twice("Duplicate runid for sentinel.")
+    else:
+        roster.add_peer(loading.state, loading.now, master, args[3], address)
+
+
+def _known_sentinel_without_id(loading: _Loading, args: Sequence[str]) -> None:
+    """A form of the first versions; the peer will be found again."""
+
+
+def _rename_command(loading: _Loading, args: Sequence[str]) -> None:
+    renamed = loading.master(args[0]).options.renamed
+    if args[1].lower() in renamed:
+        loading.refuse_twice("Same command renamed multiple times with rename-command.")
+    else:
+        renamed[args[1].lower()] = args[2]
+
+
+def _config_epoch(loading: _Loading, args: Sequence[str]) -> None:
+    master = loading.master(args[0])
+    master.config_epoch = _epoch(args[1])
+    loading.state.current_epoch = max(loading.state.current_epoch, master.config_epoch)
+
+
+def _leader_epoch(loading: _Loading, args: Sequence[str]) -> None:
+    loading.master(args[0]).leader_epoch = _epoch(args[1])
+
+
+def _option(attribute: str, read: Callable[[str], object]) -> _Rule:
+    def rule(loading: _Loading, args: Sequence[str]) -> None:
+        setattr(loading.master(args[0]).options, attribute, read(args[1]))
+
+    return rule
+
+
+def _positive(text: str) -> int:
+    if (number := _atoi(text)) <= 0:
+        raise DirectiveError("negative or zero time parameter.")
+    return number
+
+
+def _not_negative(text: str) -> int:
+    if (number := _atoi(text)) < 0:
+        raise DirectiveError("negative time parameter.")
+    return number
+
+
+def _script(noun: str) -> Callable[[str], str]:
+    def read(path: str) -> str:
+        if not is_executable(path):
+            raise DirectiveError(f"{noun} seems non existing or non executable.")
+        return path
+
+    return read
+
+
+def _text(word: str) -> str | None:
+    return word or None
+
+
+def _number(text: str) -> int:
+    """A number at the beginning of the text, whatever follows; 0 if there is none."""
+    match = _NUMBER.match(text)
+    assert match is not None, "the pattern matches the empty text"
+    return int(f"{match[1]}{match[2] or '0'}")
+
+
+def _atoi(text: str) -> int:
+    """An int of 32 bits; longer ones lose their high bits, as in C."""
+    number = max(-(2**63), min(_number(text), 2**63 - 1))
+    return (number + 2**31) % 2**32 - 2**31
+
+
+def _epoch(text: str) -> int:
+    epoch = _number(text)
+    if not 0 <= epoch <= MAX_EPOCH:
+        raise DirectiveError(f"Epoch out of range, the largest one possible is {MAX_EPOCH}.")
+    return epoch
+
+
+class _Option(NamedTuple):
+    """A master's option of one word: its name in the file and in `Options`."""
+
+    name: str
+    attribute: str
+    read: Callable[[str], object]
+
+
+# In the order of writing.
+_OPTIONS = (
+    _Option("down-after-milliseconds", "down_after_ms", _positive),
+    _Option("failover-timeout", "failover_timeout_ms", _positive),
+    _Option("parallel-syncs", "parallel_syncs", _atoi),
+    _Option("notification-script", "notification_script", _script("Notification script")),
+    _Option(
+        "client-reconfig-script",
+        "client_reconfig_script",
+        _script("Client reconfiguration script"),
+    ),
+    _Option("auth-pass", "auth_pass", _text),
+    _Option("auth-user", "auth_user", _text),
+    _Option("master-reboot-down-after-period", "reboot_down_after_ms", _not_negative),
+)
+_FLAGS = ("deny-scripts-reconfig", "resolve-hostnames", "announce-hostnames")
+_GLOBALS: dict[str, _Rule] = {
+    "myid": _myid,
+    "deny-scripts-reconfig": _setting(
+        "deny_scripts_reconfig", _yes_no("deny-scripts-reconfig options")
+    ),
+    "resolve-hostnames": _setting("resolve_hostnames", _yes_no("resolve-hostnames option")),
+    "announce-hostnames": _setting("announce_hostnames", _yes_no("announce-hostnames option")),
+    "current-epoch": _current_epoch,
+    "announce-ip": _setting("announce_ip", str),
+    "announce-port": _setting("announce_port", _atoi),
+    "sentinel-user": _setting("sentinel_user", str),
+    "sentinel-pass": _setting("sentinel_pass", str),
+}
+# By name and number of arguments.
+_RULES: dict[tuple[str, int], _Rule] = {
+    **{(name, 1): rule for name, rule in _GLOBALS.items()},
+    ("monitor", 4): _monitor,
+    **{(option.name, 2): _option(option.attribute, option.read) for option in _OPTIONS},
+    ("primary-reboot-down-after-period", 2): _option("reboot_down_after_ms", _not_negative),
+    ("config-epoch", 2): _config_epoch,
+    ("leader-epoch", 2): _leader_epoch,
+    ("known-replica", 3): _known_replica,
+    ("known-slave", 3): _known_slave,
+    ("known-sentinel", 3): _known_sentinel_without_id,
+    ("known-sentinel", 4): _known_sentinel,
+    ("rename-command", 3): _rename_command,
+}
+KEYS = frozenset(key_of(("sentinel", name)) for name, _ in _RULES)
+"""What the lines of `render` replace in an old file."""
+
+# What need not be written. SENTINEL DEBUG changes defaults for this run, and not for the next one.
+_DEFAULT_SETTINGS = Settings()
+_DEFAULT_OPTIONS = roster.default_options(State(myid=""), quorum=1)
+
+
+def _line(name: str, *args: object, required: bool = True) -> Line:
+    key = f"sentinel {name}"
+    return Line(key, f"{key} {join(map(str, args))}", required)
+
+
+def _head(state: State) -> Iterator[Line]:
+    yield _line("myid", state.myid)
+    for name in _FLAGS:
+        attribute = name.replace("-", "_")
+        value = getattr(state.settings, attribute)
+        is_default = value == getattr(_DEFAULT_SETTINGS, attribute)
+        yield _line(name, "yes" if value else "no", required=not is_default)
+
+
+def _masters(state: State) -> Iterator[Line]:
+    for master in state.masters.values():
+        name, options = master.name, master.options
+        host = _monitored_host(state, master.address)
+        yield _line("monitor", name, host, master.address.port, options.quorum)
+        for option in _OPTIONS:
+            value = getattr(options, option.attribute)
+            if value != getattr(_DEFAULT_OPTIONS, option.attribute):
+                yield _line(option.name, name, value)
+        yield _line("config-epoch", name, master.config_epoch)
+        yield _line("leader-epoch", name, master.leader_epoch)
+        for replica in master.replicas.values():
+            yield _line("known-replica", name, *_host_and_port(state, replica.address))
+        for peer in master.peers.values():
+            yield _line("known-sentinel", name, *_host_and_port(state, peer.address), peer.run_id)
+        for command, renamed in options.renamed.items():
+            yield _line("rename-command", name, command, renamed)
+
+
+def _tail(state: State) -> Iterator[Line]:
+    settings = state.settings
+    yield _line("current-epoch", state.current_epoch)
+    if settings.announce_ip:
+        yield _line("announce-ip", settings.announce_ip)
+    if settings.announce_port:
+        yield _line("announce-port", settings.announce_port)
+    if settings.sentinel_user:
+        yield _line("sentinel-user", settings.sentinel_user)
+    if settings.sentinel_pass:
+        yield _line("sentinel-pass", settings.sentinel_pass)
+
+
+def _monitored_host(state: State, address: Address) -> str:
+    """The host as it was given: a name in the file has to outlive the address it has today."""
+    if state.settings.resolve_hostnames:
+        return address.host
+    return _host_and_port(state, address)[0]
+
+
+def _host_and_port(state: State, address: Address) -> tuple[str, int]:
+    return state.shown(address) or address.host, address.port

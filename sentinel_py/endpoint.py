@@ -1,0 +1,46 @@
+"""Both ends of an accepted connection, as CLIENT LIST shows them, and the options of its socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    address: str = ""
+    local_address: str = ""
+    file_descriptor: int = -1
+    is_unix: bool = False
+    is_local: bool = False  # on this machine, over the loopback interface or a Unix socket
+
+    @classmethod
+    def of(cls, transport: asyncio.Transport) -> Endpoint:
+        accepted = transport.get_extra_info("socket")
+        own = transport.get_extra_info("sockname")
+        if accepted.family == socket.AF_UNIX:
+            path = f"{own.decode() if isinstance(own, bytes) else own}:0"
+            return cls(path, path, accepted.fileno(), is_unix=True, is_local=True)
+        peer = transport.get_extra_info("peername")
+        is_local = peer[0].startswith("127.") or peer[0] == "::1"
+        return cls(_format(peer), _format(own), accepted.fileno(), is_local=is_local)
+
+
+def _format(address: tuple[str, int]) -> str:
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def keep_alive(transport: asyncio.Transport, interval_s: int) -> None:
+    """Probe a silent TCP client; a dead one is noticed within twice the interval."""
+    accepted = transport.get_extra_info("socket")
+    if not interval_s or accepted.family == socket.AF_UNIX:
+        return
+    for level, option, value in (
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, interval_s),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(interval_s // 3, 1)),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    ):
+        accepted.setsockopt(level, option, value)

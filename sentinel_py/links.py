@@ -1,0 +1,346 @@
+"""Outgoing connections to Redis servers and to peers: connect, send, match replies to requests.
+
+What to ask and when, and what an answer means, is the core's; this module carries out ``Open``,
+``Send`` and ``Close``. The rule it guards: nothing that the other end does can cost more than its
+own connection. Bytes that make no sense, and a connection that fails in whatever way, end in one
+``LinkDown``; and after ``Close`` or ``LinkDown`` no input of the old connection arrives any more.
+
+What waits for an answer is bounded by the core, which holds back when too much is pending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, cast
+
+from sentinel_py.core.messages import (
+    Ask,
+    ChannelMessage,
+    ErrorReply,
+    Input,
+    LinkDown,
+    LinkUp,
+    Open,
+    Reply,
+    Request,
+    Send,
+    Value,
+)
+from sentinel_py.core.model import LinkKind
+from sentinel_py.resolver import is_numeric
+from sentinel_py.resp import ProtocolError, encode_command, parse_integer, to_text
+
+MAX_REPLY_BYTES = 64 * 1024 * 1024
+"""Far above the INFO of a server with thousands of replicas; what one bad link may cost us."""
+
+MAX_LINE_BYTES = 64 * 1024
+"""Status, error and length lines are far shorter; an unfinished one is searched again and again."""
+
+MAX_ELEMENTS = 64
+"""The longest array that is ever asked for has six elements (EXEC), none of them an array."""
+
+LINGER_S = 1.0
+"""What was sent just before a Close still leaves, but a dead peer must not hold the socket."""
+
+SOCKET_OPTIONS: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 20),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOptions:
+    """How links connect: over TLS when there is a context, from an address of ours if given."""
+
+    ssl_context: ssl.SSLContext | None = None
+    bind_source_addr: str | None = None
+
+
+class Links:
+    """All links, by id; what happens on them goes to ``sink``."""
+
+    def __init__(self, sink: Callable[[Input], None], options: LinkOptions | None = None) -> None:
+        self._sink = sink
+        self._options = options or LinkOptions()
+        self._connections: dict[int, _Connection] = {}
+        self._unflushed: list[_Connection] = []
+
+    def open(self, effect: Open) -> None:
+        assert effect.link not in self._connections, f"link {effect.link} is open"
+        connection = _Connection(effect, self._sink, self._lost)
+        self._connections[effect.link] = connection
+        connection.connect(self._options)
+
+    def close(self, link_id: int) -> None:
+        if connection := self._connections.pop(link_id, None):
+            connection.close()
+
+    def send(self, effect: Send) -> None:
+        connection = self._connections[effect.link]
+        if not connection.has_unsent:
+            self._unflushed.append(connection)
+        connection.queue(effect.requests)
+
+    def flush(self) -> None:
+        """Write what was queued since the last flush, in one write per link."""
+        unflushed, self._unflushed = self._unflushed, []
+        for connection in unflushed:
+            connection.flush()
+
+    def close_all(self) -> None:
+        for link_id in list(self._connections):
+            self.close(link_id)
+
+    def _lost(self, connection: _Connection, reason: str) -> None:
+        if self._connections.get(connection.link) is connection:
+            del self._connections[connection.link]
+            self._sink(LinkDown(connection.link, reason))
+
+
+class _Connection(asyncio.Protocol):
+    """One connection of a link, from the attempt to its end; a re-opened link gets a new one."""
+
+    def __init__(
+        self,
+        effect: Open,
+        sink: Callable[[Input], None],
+        lost: Callable[[_Connection, str], None],
+    ) -> None:
+        self.link = effect.link
+        self._target = (effect.ip, effect.port)
+        self._take = self._take_reply if effect.kind is LinkKind.COMMAND else self._take_channel
+        self._sink = sink
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._attempt: asyncio.Task[object] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._over = False
+        self._unsent: list[bytes] = []
+        self._asked: deque[Request] = deque()
+        self._reader = ReplyReader()
+
+    @property
+    def has_unsent(self) -> bool:
+        return bool(self._unsent)
+
+    def connect(self, options: LinkOptions) -> None:
+        self._attempt = self._loop.create_task(self._connect(options))
+        self._attempt.add_done_callback(self._attempted)
+
+    def queue(self, requests: tuple[Request, ...]) -> None:
+        assert self._transport, f"link {self.link} is not up"
+        self._asked.extend(requests)
+        self._unsent.extend(map(_encode, requests))
+
+    def flush(self) -> None:
+        if self._unsent and self._transport and not self._over:
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
+
+    def close(self) -> None:
+        self.flush()
+        self._over = True
+        self._hang_up()
+
+    async def _connect(self, options: LinkOptions) -> None:
+        ip, port = self._target
+        if not is_numeric(ip):
+            raise ValueError(f"'{ip}' is not an IP address")
+        source = options.bind_source_addr
+        await self._loop.create_connection(
+            lambda: self,
+            ip,
+            port,
+            ssl=options.ssl_context,
+            local_addr=(source, 0) if source else None,
+        )
+
+    def _attempted(self, attempt: asyncio.Task[object]) -> None:
+        if not attempt.cancelled() and (error := attempt.exception()):
+            self._fail(_reason(error))
+
+    def _fail(self, reason: str) -> None:
+        if not self._over:
+            self._over = True
+            self._hang_up()
+            self._loop.call_soon(self._lost, self, reason)
+
+    def _hang_up(self) -> None:
+        if not self._transport:
+            if self._attempt:
+                self._attempt.cancel()
+        elif self._transport.get_write_buffer_size():
+            self._transport.close()
+            self._loop.call_later(LINGER_S, self._transport.abort)
+        else:
+            self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # A cast, since uvloop's transports are of no class of asyncio.
+        self._transport = cast(asyncio.Transport, transport)
+        if self._over:
+            self._transport.abort()
+            return
+        for option in SOCKET_OPTIONS:
+            transport.get_extra_info("socket").setsockopt(*option)
+        self._sink(LinkUp(self.link, transport.get_extra_info("sockname")[0]))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(_reason(exc) if exc else "connection closed by the other end")
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            values = self._reader.read(data)
+        except ProtocolError as error:
+            self._fail(f"protocol error: {error}")
+            return
+        for value in values:
+            if self._over:
+                return
+            self._take(value)
+
+    def _take_reply(self, value: Value) -> None:
+        if request := self._answered():
+            self._sink(Reply(self.link, request, value))
+
+    def _take_channel(self, value: Value) -> None:
+        match value:
+            case [b"message", bytes(), bytes(payload)]:
+                self._sink(ChannelMessage(self.link, to_text(payload)))
+            case _:
+                self._answered()
+
+    def _answered(self) -> Request | None:
+        if self._asked:
+            return self._asked.popleft()
+        self._fail("protocol error: a reply that nobody asked for")
+        return None
+
+
+class ReplyReader:
+    """Makes values of RESP2 replies, which arrive in chunks.
+
+    Not with hiredis, which trusts the other end: it reserves what an array's header claims (16 GiB
+    for thirteen bytes), nests without end, waits for a line end for ever, and takes RESP3.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._unread_bytes = 0
+        self._array: list[Value] = []
+        self._missing = 0  # elements of the array that are still to come
+
+    def read(self, data: bytes) -> list[Value]:
+        """The replies that the new data completes."""
+        self._buffer += data
+        self._unread_bytes += len(data)
+        replies: list[Value] = []
+        while element := _element(self._buffer):
+            value, size = element
+            del self._buffer[:size]
+            if self._missing or isinstance(value, _Header):
+                self._collect(value)
+                value = self._array
+            if not self._missing:
+                replies.append(value)
+                self._unread_bytes = len(self._buffer)
+        if self._unread_bytes > MAX_REPLY_BYTES:
+            raise ProtocolError("endless reply")
+        return replies
+
+    def _collect(self, value: Value | _Header) -> None:
+        if not isinstance(value, _Header):
+            self._array.append(value)
+            self._missing -= 1
+        elif self._missing:
+            raise ProtocolError("nested arrays")
+        else:
+            self._array, self._missing = [], value.elements
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """The announcement of an array."""
+
+    elements: int
+
+
+def _element(buffer: bytearray) -> tuple[Value | _Header, int] | None:
+    """What the buffer starts with and how many bytes that is; None while a part is missing."""
+    end = buffer.find(b"\r\n", 0, MAX_LINE_BYTES)
+    if end < 0:
+        if len(buffer) >= MAX_LINE_BYTES:
+            raise ProtocolError("endless line")
+        return None
+    kind, text = bytes(buffer[:1]), bytes(buffer[1:end])
+    if kind == b"$" and text != b"-1":
+        return _bulk(buffer, end + 2, _length(text, MAX_REPLY_BYTES))
+    if kind not in _LINES:
+        raise ProtocolError("not a reply")
+    return _LINES[kind](text), end + 2
+
+
+def _bulk(buffer: bytearray, start: int, length: int) -> tuple[bytes, int] | None:
+    end = start + length
+    if len(buffer) < end + 2:
+        return None
+    if not buffer.startswith(b"\r\n", end):
+        raise ProtocolError("bulk string without an end")
+    return bytes(buffer[start:end]), end + 2
+
+
+def _integer(text: bytes) -> int:
+    number = parse_integer(text)
+    if number is None:
+        raise ProtocolError("not an integer")
+    return number
+
+
+def _length(text: bytes, limit: int) -> int:
+    length = _integer(text)
+    if not 0 <= length <= limit:
+        raise ProtocolError("length out of range")
+    return length
+
+
+def _header(text: bytes) -> _Header | None:
+    return None if text == b"-1" else _Header(_length(text, MAX_ELEMENTS))
+
+
+_LINES: Final[dict[bytes, Callable[[bytes], Value | _Header]]] = {
+    b"+": lambda text: text,
+    b"-": lambda text: ErrorReply(text.decode(errors="replace")),
+    b":": _integer,
+    b"$": lambda _minus_one: None,
+    b"*": _header,
+}
+
+
+def _encode(request: Request) -> bytes:
+    encode = _encode_again if request.ask in {Ask.PING, Ask.INFO} else encode_command
+    return encode(request.args)
+
+
+# Only what is asked over and over: passwords must not stay in memory.
+_encode_again = lru_cache(maxsize=64)(encode_command)
+
+
+def _reason(error: BaseException) -> str:
+    """A short text; asyncio and uvloop word the same failure differently, errno does not."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or error}"
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return str(error) or type(error).__name__

@@ -1,0 +1,206 @@
+"""Bytes of a client -> requests, without IO.
+
+Two readers share the work. hiredis takes a chunk that is a whole number of well-formed requests,
+which is nearly every chunk. All else (inline requests, a request cut in two, anything odd) goes to
+the scanner below, which knows the limits and says in the words of Redis what is wrong. hiredis
+alone would not do: it rejects inline requests, accepts every RESP type as an argument and has its
+own error texts.
+
+The rule guarded: whatever the chunks were, the requests and the error are those of redis-sentinel,
+and an argument is always bytes.
+"""
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import hiredis
+
+from sentinel_py.quoting import split_args
+from sentinel_py.resp import ProtocolError, parse_integer
+
+Request: TypeAlias = list[bytes]
+
+# Of Redis: a line without its end may not grow beyond this.
+MAX_LINE_BYTES = 64 * 1024
+MAX_ARGUMENTS = 2**31 - 1
+DEFAULT_MAX_BULK_BYTES = 512 * 1024 * 1024
+DEFAULT_MAX_REQUEST_BYTES = 1024 * 1024 * 1024
+
+# Of Redis: before a client is authenticated it gets room for an AUTH or HELLO, and no more.
+UNAUTHENTICATED_MAX_ARGUMENTS = 10
+UNAUTHENTICATED_MAX_BULK_BYTES = 16 * 1024
+
+# What one short argument costs us beside its bytes, so that many empty ones count too.
+_ARGUMENT_OVERHEAD_BYTES = 64
+
+_ASTERISK = ord("*")
+_DOLLAR = ord("$")
+
+
+class RequestTooLargeError(ProtocolError):
+    """An unfinished request outgrew the query buffer limit; the client is closed without a word."""
+
+
+class RequestParser:
+    """The requests of one connection; its owner sets `authenticated` and so lifts tight limits."""
+
+    def __init__(
+        self,
+        max_bulk_bytes: int = DEFAULT_MAX_BULK_BYTES,
+        max_request_bytes: int = DEFAULT_MAX_REQUEST_BYTES,
+    ) -> None:
+        self.authenticated = False
+        self._max_bulk_bytes = max_bulk_bytes
+        self._max_request_bytes = max_request_bytes
+        self._reader = hiredis.Reader()
+        # The scanner's state: unread bytes, and what is known of the request that is being read.
+        self._unread = bytearray()
+        self._at = 0
+        self._arguments_left = 0
+        self._bulk_length: int | None = None
+        self._request: Request = []
+        self._request_bytes = 0
+
+    @property
+    def pending_bytes(self) -> int:
+        """How much of an unfinished request is held."""
+        return len(self._unread) - self._at + self._request_bytes
+
+    def feed(self, data: bytes) -> Iterator[Request]:
+        """Yield the requests that are complete now; raise ProtocolError behind the last good one.
+
+        The iterator reads on as it is consumed, so that limits lifted by an AUTH hold for what
+        stands behind it in the same chunk. It has to be exhausted before the next call.
+        """
+        is_between_requests = not self._unread and not self._arguments_left
+        if is_between_requests and self.authenticated and data[0] == _ASTERISK:
+            requests = self._read_well_formed(data)
+            if requests is not None:
+                return iter(requests)
+        return self._scan(data)
+
+    def _read_well_formed(self, data: bytes) -> list[Request] | None:
+        """Read a chunk with hiredis; None, and nothing consumed, if it is not beyond doubt."""
+        reader = self._reader
+        requests = []
+        arguments = 0
+        try:
+            reader.feed(data)
+            while (request := reader.gets()) is not False:
+                if type(request) is not list:
+                    break
+                b"".join(request)  # TypeError if an element is not a string
+                arguments += len(request)
+                if request:
+                    requests.append(request)
+            else:
+                # Strings of another type than `$` show in the count. A count line at the very end
+                # has been taken by hiredis but has no request yet.
+                last_line = data.rfind(b"\n", 0, -2) + 1
+                if (
+                    not reader.has_data()
+                    and data.count(b"\r\n$") == arguments
+                    and data[last_line] != _ASTERISK
+                ):
+                    return requests
+        except (hiredis.ProtocolError, TypeError, MemoryError):
+            pass
+        self._reader = hiredis.Reader()
+        return None
+
+    def _scan(self, data: bytes) -> Iterator[Request]:
+        self._unread += data
+        try:
+            while self._at < len(self._unread):
+                request = self._next()
+                if request is None:
+                    break
+                if request:
+                    yield request
+        finally:
+            del self._unread[: self._at]
+            self._at = 0
+        if self.pending_bytes > self._max_request_bytes:
+            raise RequestTooLargeError
+
+    def _next(self) -> Request | None:
+        """Read one request; None if its end is not there yet, empty if it is one to be ignored."""
+        if not self._arguments_left:
+            if self._unread[self._at] != _ASTERISK:
+                return self._inline()
+            count = self._count()
+            if count is None:
+                return None
+            self._arguments_left = max(count, 0)
+        while self._arguments_left:
+            argument = self._argument()
+            if argument is None:
+                return None
+            self._request.append(argument)
+            self._request_bytes += len(argument) + _ARGUMENT_OVERHEAD_BYTES
+            self._arguments_left -= 1
+        request, self._request, self._request_bytes = self._request, [], 0
+        return request
+
+    def _inline(self) -> Request | None:
+        end = self._unread.find(b"\n", self._at)
+        if end < 0:
+            if len(self._unread) - self._at > MAX_LINE_BYTES:
+                raise ProtocolError("Protocol error: too big inline request")
+            return None
+        line = bytes(self._unread[self._at : end]).removesuffix(b"\r")
+        self._at = end + 1
+        words = split_args(line)
+        if words is None:
+            raise ProtocolError("Protocol error: unbalanced quotes in request")
+        return words
+
+    def _count(self) -> int | None:
+        line = self._line("too big mbulk count string")
+        if line is None:
+            return None
+        count = parse_integer(line[1:])
+        if count is None or count > MAX_ARGUMENTS:
+            raise ProtocolError("Protocol error: invalid multibulk length")
+        if count > UNAUTHENTICATED_MAX_ARGUMENTS and not self.authenticated:
+            raise ProtocolError("Protocol error: unauthenticated multibulk length")
+        return count
+
+    def _argument(self) -> bytes | None:
+        if self._bulk_length is None:
+            self._bulk_length = self._length()
+            if self._bulk_length is None:
+                return None
+        end = self._at + self._bulk_length
+        if len(self._unread) < end + 2:
+            return None
+        argument = bytes(self._unread[self._at : end])
+        # The two bytes behind a bulk are skipped unread, as redis-sentinel does.
+        self._at = end + 2
+        self._bulk_length = None
+        return argument
+
+    def _length(self) -> int | None:
+        line = self._line("too big bulk count string")
+        if line is None:
+            return None
+        if line[:1] != b"$":
+            found = chr(line[0]) if line else "\r"
+            raise ProtocolError(f"Protocol error: expected '$', got '{found}'")
+        length = parse_integer(line[1:])
+        if length is None or not 0 <= length <= self._max_bulk_bytes:
+            raise ProtocolError("Protocol error: invalid bulk length")
+        if length > UNAUTHENTICATED_MAX_BULK_BYTES and not self.authenticated:
+            raise ProtocolError("Protocol error: unauthenticated bulk length")
+        return length
+
+    def _line(self, too_big: str) -> bytes | None:
+        end = self._unread.find(b"\r", self._at)
+        if end < 0 and len(self._unread) - self._at > MAX_LINE_BYTES:
+            raise ProtocolError(f"Protocol error: {too_big}")
+        # The byte behind the CR is taken for the LF, but has to be there.
+        if end < 0 or end + 1 == len(self._unread):
+            return None
+        line = bytes(self._unread[self._at : end])
+        self._at = end + 2
+        return line

@@ -1,0 +1,198 @@
+"""The listening server: its clients, its subscribers and what it counts.
+
+Connections are handled in `session`, sockets are opened in `listeners`. The rule guarded: a client
+is in `clients` from the moment it is admitted until its connection is lost, and nothing of it
+stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+import time
+
+from sentinel_py.acl import Acl
+from sentinel_py.acl_log import Reason
+from sentinel_py.client_list import describe_client
+from sentinel_py.commands import CommandTable, Host
+from sentinel_py.endpoint import Endpoint, keep_alive
+from sentinel_py.listeners import listen_tcp, listen_unix, remove_unix_socket
+from sentinel_py.pubsub import PubSub
+from sentinel_py.resp import to_bytes
+from sentinel_py.server_info import Stats
+from sentinel_py.server_options import ServerOptions
+from sentinel_py.session import Session
+
+logger = logging.getLogger(__name__)
+
+# Idle clients and slow subscribers are looked for this often; both limits are in whole seconds.
+HOUSEKEEPING_S = 1.0
+# An attack is reported, but cannot be used to fill the log.
+HTTP_WARNING_INTERVAL_MS = 60_000
+
+_PROTECTED = (
+    b"-DENIED Redis is running in protected mode because protected mode is enabled and no "
+    b"password is set for the default user. In this mode connections are only accepted from "
+    b"the loopback interface. If you want to connect from external computers to Redis you "
+    b"may adopt one of the following solutions: 1) Just disable protected mode sending the "
+    b"command 'CONFIG SET protected-mode no' from the loopback interface by connecting to "
+    b"Redis from the same host the server is running, however MAKE SURE Redis is not "
+    b"publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change "
+    b"permanent. 2) Alternatively you can just disable the protected mode by editing the "
+    b"Redis configuration file, and setting the protected mode option to 'no', and then "
+    b"restarting the server. 3) If you started the server manually just for testing, restart "
+    b"it with the '--protected-mode no' option. 4) Set up an authentication password for the "
+    b"default user. NOTE: You only need to do one of the above things in order for the "
+    b"server to start accepting connections from the outside.\r\n"
+)
+
+
+class Server:
+    """All that clients connect to. Nothing is open before `start` and after `close`."""
+
+    def __init__(
+        self,
+        options: ServerOptions,
+        table: CommandTable,
+        acl: Acl,
+        host: Host,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.options = options
+        self.table = table
+        self.acl = acl
+        self.host = host
+        self.clients: dict[int, Session] = {}
+        self.pubsub = PubSub()
+        self.stats = Stats()
+        self.started_at = self.now()
+        self._ssl_context = ssl_context
+        self._next_client_id = 1
+        self._listeners: list[asyncio.Server] = []
+        self._housekeeping: asyncio.TimerHandle | None = None
+        self._http_warned_at: int | None = None
+
+    def now(self) -> int:
+        """Monotonic milliseconds."""
+        return time.monotonic_ns() // 1_000_000
+
+    async def start(self) -> None:
+        """Open all listening sockets, or raise ListenError and leave none open."""
+        self.started_at = self.now()
+        plain, encrypted = self._open_sockets()
+        loop = asyncio.get_running_loop()
+        for sockets, context in ((plain, None), (encrypted, self._ssl_context)):
+            for opened in sockets:
+                listener = await loop.create_server(
+                    lambda: Session(self),
+                    sock=opened,
+                    ssl=context,
+                    backlog=self.options.tcp_backlog,
+                )
+                self._listeners.append(listener)
+        self._keep_house()
+
+    def _open_sockets(self) -> tuple[list[socket.socket], list[socket.socket]]:
+        options = self.options
+        with contextlib.ExitStack() as opened:
+            plain = listen_tcp(options, options.port) if options.port else []
+            opened.callback(_close_all, plain)
+            encrypted = listen_tcp(options, options.tls_port) if options.tls_port else []
+            opened.callback(_close_all, encrypted)
+            if options.unixsocket:
+                plain.append(listen_unix(options))
+            opened.pop_all()
+        return plain, encrypted
+
+    def close(self) -> None:
+        """Close the listening sockets and all clients, without a word to them."""
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        for session in list(self.clients.values()):
+            session.abort()
+        if self.options.unixsocket:
+            remove_unix_socket(self.options.unixsocket)
+
+    def publish(self, channel: str, payload: str) -> int:
+        """Send an event to its subscribers; return how many got it."""
+        if not (self.pubsub.channels or self.pubsub.patterns):
+            return 0
+        return self.pubsub.publish(to_bytes(channel), to_bytes(payload))
+
+    def permissions_changed(self) -> None:
+        """Make all connections comply with the ACL as it is now."""
+        for session in list(self.clients.values()):
+            user = session.user
+            if self.acl.holds(user) and user.may_keep(session.channels, session.patterns):
+                session.refresh_permissions()
+            else:
+                session.kill()
+
+    def log_denial(self, session: Session, reason: Reason, what: str, username: str) -> None:
+        """Put a refusal into the ACL log."""
+        now = time.time_ns() // 1_000_000
+        self.acl.log.add(now, reason, what, username, describe_client(session))
+
+    def warn_of_http(self, session: Session) -> None:
+        last = self._http_warned_at
+        if last is not None and self.now() - last <= HTTP_WARNING_INTERVAL_MS:
+            return
+        self._http_warned_at = self.now()
+        logger.warning(
+            "Possible SECURITY ATTACK detected: a client sends POST or Host: lines, likely a "
+            "browser that is misused to send commands. Connection from %s aborted.",
+            session.endpoint.address,
+        )
+
+    # What sessions report of themselves
+
+    def admit(self, session: Session, transport: asyncio.Transport) -> None:
+        """Register a new client, or tell it why it may not come in."""
+        session.endpoint = Endpoint.of(transport)
+        if len(self.clients) >= self.options.maxclients:
+            self._turn_away(session, transport, b"-ERR max number of clients reached\r\n")
+        elif self._is_protected_from(session):
+            self._turn_away(session, transport, _PROTECTED)
+        else:
+            session.client_id = self._next_client_id
+            self._next_client_id += 1
+            self.clients[session.client_id] = session
+            self.stats.connections += 1
+            keep_alive(transport, self.options.tcp_keepalive_s)
+
+    def _is_protected_from(self, session: Session) -> bool:
+        is_open = self.acl.default.nopass and not session.endpoint.is_local
+        return self.options.protected_mode and is_open
+
+    def _turn_away(self, session: Session, transport: asyncio.Transport, text: bytes) -> None:
+        self.stats.rejected_connections += 1
+        transport.write(text)
+        session.close()
+
+    def forget(self, session: Session) -> None:
+        self.clients.pop(session.client_id, None)
+        self.pubsub.forget(session)
+
+    def _keep_house(self) -> None:
+        """Once a second: what no request and no reply would bring up."""
+        loop = asyncio.get_running_loop()
+        self._housekeeping = loop.call_later(HOUSEKEEPING_S, self._keep_house)
+        now = self.now()
+        self.stats.sample(now)
+        idle_ms = self.options.timeout_s * 1000
+        for session in list(self.clients.values()):
+            if idle_ms and not session.subscription_count and now - session.active_at > idle_ms:
+                session.abort()
+            else:
+                session.check_output_limit()
+
+
+def _close_all(sockets: list[socket.socket]) -> None:
+    for opened in sockets:
+        opened.close()

@@ -1,0 +1,330 @@
+"""One client connection: bytes in, table look-up, bytes out.
+
+There is no task and no queue on the way of a request: the replies to a chunk leave in one write
+before `data_received` returns. Commands are not known here, nor are other clients.
+
+The rules guarded: replies leave in the order of their requests, whatever else is sent meanwhile; a
+client that does not read its replies is not read from; after a protocol error nothing more is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+from sentinel_py.acl_log import Reason
+from sentinel_py.commands import (
+    Answer,
+    Command,
+    unknown_command,
+    unknown_subcommand,
+    wrong_arity,
+)
+from sentinel_py.endpoint import Endpoint
+from sentinel_py.request_parser import Request, RequestParser, RequestTooLargeError
+from sentinel_py.resp import NO_REPLY, RESP2, Error, ProtocolError, Raw, Reply, encode
+
+if TYPE_CHECKING:
+    from sentinel_py.acl_user import User
+    from sentinel_py.server import Server
+    from sentinel_py.tracking import Tracking
+
+logger = logging.getLogger(__name__)
+
+# A client is not read from while more than this waits to be sent to it; pipelines end here.
+OUTPUT_HIGH_MARK_BYTES = 1024 * 1024
+OUTPUT_LOW_MARK_BYTES = 256 * 1024
+# Replies are handed to the transport no later than when they are this long together.
+FLUSH_BYTES = 256 * 1024
+
+# `quiet` counts the replies that are not sent. CLIENT REPLY SKIP counts itself and the next
+# command.
+QUIET_NEVER = 0
+QUIET_NEXT = 2
+QUIET_ALWAYS = -1
+
+# A browser that is made to talk to us says these; it must not get to the lines it would add.
+_HTTP_WORDS = (b"post", b"host:")
+
+# What a RESP2 client may still say once it has subscribed. RESP3 knows messages from replies.
+_SUBSCRIBER_COMMANDS = frozenset(
+    {"ping", "subscribe", "unsubscribe", "psubscribe", "punsubscribe"},
+)
+
+
+class Session(asyncio.Protocol):
+    """One client. Handlers read and change its public attributes."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.client_id = 0
+        self.endpoint = Endpoint()
+        self.user = server.acl.default
+        self.authenticated = not server.acl.default_needs_password
+        self.protocol = RESP2
+        self.name = self.lib_name = self.lib_ver = b""
+        self.channels: dict[bytes, None] = {}
+        self.patterns: dict[bytes, None] = {}
+        self.tracking: Tracking | None = None
+        self.quiet = QUIET_NEVER
+        self.no_evict = False
+        self.last_command: Command | None = None
+        self.created_at = self.active_at = server.now()
+        self.closing = False
+        self._commands = server.table.by_word
+        self._parser = RequestParser(
+            server.options.proto_max_bulk_len, server.options.client_query_buffer_limit
+        )
+        self._rest: Iterator[Request] = iter(())
+        self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._is_processing = False
+        self._closes_after_reply = False
+        # Halted: requests are not carried out and not read, for one of the two reasons below.
+        self._halted = False
+        self._awaited: asyncio.Future[Reply] | None = None
+        self._output_full = False
+        self._over_soft_limit_at: int | None = None
+        self.refresh_permissions()
+
+    # What the transport reports
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(OUTPUT_HIGH_MARK_BYTES, OUTPUT_LOW_MARK_BYTES)
+        self.server.admit(self, self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        assert not self._halted
+        self.active_at = self.server.now()
+        self.server.stats.reads += 1
+        self.server.stats.input_bytes += len(data)
+        self._rest = self._parser.feed(data)
+        self._process()
+
+    def pause_writing(self) -> None:
+        self._output_full = True
+        self._halt()
+
+    def resume_writing(self) -> None:
+        self._output_full = False
+        self._go_on()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.closing = True
+        self.server.forget(self)
+
+    # Requests
+
+    def _process(self) -> None:
+        """Carry out requests until none is left or something has to be waited for."""
+        self._is_processing = True
+        count = 0
+        try:
+            for args in self._rest:
+                count += 1
+                answer = self._execute(args)
+                if isinstance(answer, asyncio.Future):
+                    self._wait_for(answer)
+                else:
+                    self._reply(answer)
+                if self._halted:
+                    break
+        except RequestTooLargeError:
+            logger.warning(
+                "Closing client that reached max query buffer length: %s", self.endpoint.address
+            )
+            self.abort()
+        except ProtocolError as error:
+            self._reply(Error(f"ERR {error}"))
+            self.close_after_reply()
+        finally:
+            self.server.stats.commands += count
+            self._is_processing = False
+            self._flush()
+
+    def _execute(self, args: Request) -> Answer:
+        command = self.last_command = self._commands.get(args[0].lower())
+        if command is None:
+            return self._unknown(args)
+        if command.subcommands and len(args) > 1:
+            command = self.last_command = command.subcommands.get(args[1].lower())
+            if command is None:
+                return unknown_subcommand(args)
+        if len(args) != command.arity and not command.accepts(len(args)):
+            return wrong_arity(command)
+        if command.name not in self._permitted and (refusal := self._refusal(command, args)):
+            return refusal
+        assert command.handler is not None
+        return command.handler(self, args)
+
+    def _unknown(self, args: Request) -> Answer:
+        if args[0].lower() in _HTTP_WORDS:
+            self.server.warn_of_http(self)
+            self.abort()
+            return NO_REPLY
+        return unknown_command(args)
+
+    def _refusal(self, command: Command, args: Request) -> Error | None:
+        """Why a command is refused that is not permitted at first sight."""
+        if self.needs_auth and not command.needs_no_auth:
+            return Error("NOAUTH Authentication required.")
+        if denial := self.user.check(command, args):
+            self.server.log_denial(self, denial.reason, denial.object, self.user.name)
+            if denial.reason is Reason.CHANNEL:
+                return Error("NOPERM No permissions to access a channel")
+            who, what = self.user.name, command.name
+            return Error(f"NOPERM User {who} has no permissions to run the '{what}' command")
+        if self.is_in_subscriber_mode and command.name not in _SUBSCRIBER_COMMANDS:
+            return Error(
+                f"ERR Can't execute '{command.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / "
+                "PING / QUIT / RESET are allowed in this context"
+            )
+        return None
+
+    @property
+    def needs_auth(self) -> bool:
+        return not self.authenticated and self.server.acl.default_needs_password
+
+    @property
+    def subscription_count(self) -> int:
+        return len(self.channels) + len(self.patterns)
+
+    @property
+    def is_in_subscriber_mode(self) -> bool:
+        return self.protocol == RESP2 and self.subscription_count > 0
+
+    def log_in(self, user: User) -> None:
+        self.user = user
+        self.authenticated = True
+        self.refresh_permissions()
+
+    def refresh_permissions(self) -> None:
+        """Derive anew which commands may run, after something changed that decides it."""
+        self._parser.authenticated = not self.needs_auth
+        if self.needs_auth:
+            self._permitted: frozenset[str] = frozenset()
+        elif self.is_in_subscriber_mode:
+            self._permitted = self.user.permitted & _SUBSCRIBER_COMMANDS
+        else:
+            self._permitted = self.user.permitted
+
+    # Waiting
+
+    def _halt(self) -> None:
+        if not self._halted and not self.closing:
+            self._halted = True
+            self._transport.pause_reading()
+
+    def _go_on(self) -> None:
+        if self.closing or self._output_full or self._awaited is not None:
+            return
+        self._halted = False
+        self._process()
+        if not self._halted and not self.closing:
+            self._transport.resume_reading()
+
+    def _wait_for(self, answer: asyncio.Future[Reply]) -> None:
+        self._awaited = answer
+        self._halt()
+        answer.add_done_callback(self._answered)
+
+    def _answered(self, answer: asyncio.Future[Reply]) -> None:
+        self._awaited = None
+        if answer.cancelled():
+            self.abort()
+        elif self.closing:
+            answer.exception()  # nobody is left to tell
+        else:
+            self._reply(answer.result())
+            self._go_on()
+
+    # Output
+
+    def _reply(self, reply: Reply) -> None:
+        if isinstance(reply, Error):
+            self.server.stats.error_replies += 1
+        if self.quiet:
+            self.quiet -= self.quiet > 0
+            return
+        self._send(reply if isinstance(reply, Raw) else encode(reply, self.protocol))
+
+    def push(self, message: bytes) -> None:
+        """Send what is no reply: behind the replies that are ready, ahead of those that are not."""
+        if self.closing:
+            return
+        self._send(message)
+        if not self._is_processing:
+            self._flush()
+
+    def _send(self, data: bytes) -> None:
+        self._out.append(data)
+        self._out_bytes += len(data)
+        if self._out_bytes > FLUSH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._out and not self.closing:
+            self.server.stats.writes += 1
+            self.server.stats.output_bytes += self._out_bytes
+            self._transport.write(b"".join(self._out))
+            self.check_output_limit()
+        self._out.clear()
+        self._out_bytes = 0
+        if self._closes_after_reply and not self.closing:
+            self.close()
+
+    @property
+    def output_bytes(self) -> int:
+        """What waits to be sent."""
+        return self._out_bytes + self._transport.get_write_buffer_size()
+
+    @property
+    def input_bytes(self) -> int:
+        """What is held of an unfinished request."""
+        return self._parser.pending_bytes
+
+    def check_output_limit(self) -> None:
+        """Close the client if it left too much unread, or a good deal for too long."""
+        options = self.server.options
+        is_subscriber = self.subscription_count > 0
+        limit = options.pubsub_output_limit if is_subscriber else options.normal_output_limit
+        if self.closing or not limit.is_set:
+            return
+        waiting, now = self._transport.get_write_buffer_size(), self.server.now()
+        if not 0 < limit.soft_bytes <= waiting:
+            self._over_soft_limit_at = None
+        elif self._over_soft_limit_at is None:
+            self._over_soft_limit_at = now
+        over_soft_ms = now - (self._over_soft_limit_at or now)
+        if limit.is_exceeded(waiting, over_soft_ms):
+            logger.warning(
+                "Client %s closed for overcoming of output buffer limits.", self.endpoint.address
+            )
+            self.abort()
+
+    # Ending
+
+    def close_after_reply(self) -> None:
+        """Send what is ready, the reply to the current request included, and do nothing more."""
+        self._closes_after_reply = True
+        self._halt()
+
+    def kill(self) -> None:
+        """Close at once, but let a client that is being served have its reply."""
+        if self._is_processing:
+            self.close_after_reply()
+        else:
+            self.abort()
+
+    def close(self) -> None:
+        """Close once everything is sent."""
+        self.closing = self._halted = True
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self.closing = self._halted = True
+        self._transport.abort()

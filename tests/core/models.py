@@ -1,0 +1,142 @@
+"""Models of what a sentinel talks to: a Redis server and another sentinel.
+
+They know commands and replies, and nothing of time, connections or the core under test; transcripts
+and the multi-node world put them on their networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sentinel_py.core.messages import ErrorReply, Value
+
+OK = b"OK"
+
+
+@dataclass(eq=False)
+class RedisModel:
+    """A Redis server as a sentinel sees it; ``follows`` is None for a master."""
+
+    name: str
+    host: str
+    port: int = 6379
+    follows: tuple[str, int] | None = None
+    priority: int = 100
+    offset: int = 0
+    announced: bool = True
+    ping_reply: Value = b"PONG"
+    obeys: bool = True  # no: transactions are refused, as by a server without the rights
+    restarts: int = 0
+    synced_at: int = 0  # when the link to the followed master comes up
+    sync_ms: int = 0
+    link_lost_at: int | None = None
+    queued: list[tuple[str, ...]] = field(default_factory=list)
+
+    @property
+    def run_id(self) -> str:
+        return f"{self.name.lower()}-{self.restarts}".ljust(40, "0")
+
+    @property
+    def endpoint(self) -> tuple[str, int]:
+        return self.host, self.port
+
+    def follow(self, endpoint: tuple[str, int] | None, now: int) -> None:
+        if endpoint != self.follows:
+            self.follows = endpoint
+            self.synced_at = now + self.sync_ms
+            self.link_lost_at = now
+
+    def info(self, now: int, replicas: list[RedisModel], master_is_up: bool) -> bytes:
+        """What INFO says; who follows whom, and whether that works, is the network's knowledge."""
+        lines = [f"run_id:{self.run_id}"]
+        if self.follows is None:
+            lines.append("role:master")
+        else:
+            lines += self._replica_lines(now, master_is_up and now >= self.synced_at)
+        for number, replica in enumerate(replicas):
+            lines.append(f"slave{number}:ip={replica.host},port={replica.port},state=online")
+        return "\r\n".join(lines).encode()
+
+    def _replica_lines(self, now: int, link_is_up: bool) -> list[str]:
+        assert self.follows
+        if link_is_up:
+            self.link_lost_at = None
+        elif self.link_lost_at is None:
+            self.link_lost_at = now
+        lines = [
+            "role:slave",
+            f"master_host:{self.follows[0]}",
+            f"master_port:{self.follows[1]}",
+            f"master_link_status:{'up' if link_is_up else 'down'}",
+            f"slave_repl_offset:{self.offset}",
+            f"slave_priority:{self.priority}",
+            f"replica_announced:{int(self.announced)}",
+        ]
+        if self.link_lost_at is not None:
+            lines.append(f"master_link_down_since_seconds:{(now - self.link_lost_at) // 1000}")
+        return lines
+
+    def execute(self, args: tuple[str, ...], now: int) -> tuple[Value, bool]:
+        """A command's reply, and whether it closed the connections of clients and subscribers.
+
+        PING and the transactions of failovers mean something here, the rest is agreed to. One
+        connection at a time is in a transaction: its commands come in one write.
+        """
+        if args[0] == "PING":
+            return self.ping_reply, False
+        if not self.obeys:
+            return ErrorReply("NOPERM no permissions"), False
+        if args[0] == "MULTI":
+            self.queued.clear()
+        elif args[0] == "EXEC":
+            for command in self.queued:
+                self._run(command, now)
+            return [OK] * len(self.queued), True
+        elif args[0] in ("SLAVEOF", "CONFIG", "CLIENT"):
+            self.queued.append(args)
+        return (1 if args[0] == "PUBLISH" else OK), False
+
+    def _run(self, command: tuple[str, ...], now: int) -> None:
+        if command[0] == "SLAVEOF":
+            to_nobody = command[1:] == ("NO", "ONE")
+            self.follow(None if to_nobody else (command[1], int(command[2])), now)
+
+
+@dataclass(eq=False)
+class PeerModel:
+    """Another sentinel: it votes once per epoch, first come first served, unless told otherwise."""
+
+    name: str
+    id: str
+    host: str
+    port: int = 26379
+    epoch: int = 0
+    sees_down: bool = False
+    leader: str | None = None
+    leader_epoch: int = 0
+    vote: Callable[[str, int], tuple[str | None, int]] | None = None
+    ping_reply: Value = b"PONG"
+
+    @property
+    def endpoint(self) -> tuple[str, int]:
+        return self.host, self.port
+
+    def execute(self, args: tuple[str, ...]) -> Value:
+        if args[0] == "SENTINEL":
+            return self._answer(int(args[4]), args[5])
+        if args[0] == "PING":
+            return self.ping_reply
+        return 1 if args[0] == "PUBLISH" else OK
+
+    def _answer(self, epoch: int, candidate: str) -> Value:
+        leader, leader_epoch = (None, 0) if candidate == "*" else self._cast(candidate, epoch)
+        return [int(self.sees_down), (leader or "*").encode(), leader_epoch]
+
+    def _cast(self, candidate: str, epoch: int) -> tuple[str | None, int]:
+        if self.vote is not None:
+            return self.vote(candidate, epoch)
+        if epoch > self.leader_epoch and epoch >= self.epoch:
+            self.leader, self.leader_epoch = candidate, epoch
+        self.epoch = max(self.epoch, epoch)
+        return self.leader, self.leader_epoch

@@ -1,0 +1,1 @@
+"""Whole clusters of sentinels in virtual time, driven by one seed. See `run`."""

@@ -1,0 +1,149 @@
+"""Clients of a cluster: operators who give orders, and an application that writes.
+
+They use real connections of the simulated network and believe only what they were answered.
+"""
+
+import asyncio
+
+import hiredis
+
+from sentinel_py.resp import encode_command
+
+from .cluster import MASTER_NAME
+
+PATIENCE_S = 1.0
+WRITE_PAUSE_S = 0.1
+
+
+class _Caller(asyncio.Protocol):
+    """One connection that asks one thing at a time."""
+
+    def __init__(self, loop):
+        self._loop = loop
+        self._reader = hiredis.Reader()
+        self._transport = None
+        self._answer = None
+
+    def connection_made(self, transport):
+        self._transport = transport
+
+    def connection_lost(self, exc):
+        if self._answer and not self._answer.done():
+            self._answer.set_exception(exc or ConnectionResetError("closed"))
+
+    def data_received(self, data):
+        self._reader.feed(data)
+        reply = self._reader.gets()
+        if reply is not False and self._answer and not self._answer.done():
+            self._answer.set_result(reply)
+
+    async def ask(self, *words):
+        self._answer = self._loop.create_future()
+        if self._transport.is_closing():
+            raise ConnectionResetError("closed")
+        self._transport.write(encode_command(words))
+        return await self._answer
+
+    def close(self):
+        self._transport.abort()
+
+
+async def _call(loop, address, *words):
+    """One request on a connection of its own; ConnectionError or TimeoutError if none came."""
+    async with asyncio.timeout(PATIENCE_S):
+        _, caller = await loop.create_connection(lambda: _Caller(loop), *address)
+        try:
+            return await caller.ask(*words)
+        finally:
+            caller.close()
+
+
+class Operator:
+    """Gives orders to sentinels and to Redis servers."""
+
+    def __init__(self, world, checkers):
+        self._loop = world.spawn("10.0.2.1", "op").loop
+        self._world = world
+        self._checkers = checkers
+        self._unsure = set()  # changes that were not answered, and may still come true
+
+    def order(self, machine, *words):
+        self._world.log("op", f"to {machine.name}: {' '.join(words)}")
+        self._loop.call_soon(self._start, self._order, machine, words)
+
+    def set_option(self, sentinel, name, attribute, value):
+        """SENTINEL SET; what is answered with OK must hold from then on."""
+        words = "SENTINEL", "SET", MASTER_NAME, name, str(value)
+        self._world.log("op", f"to {sentinel.name}: {' '.join(words)}")
+        change = MASTER_NAME, attribute
+        self._loop.call_soon(self._start, self._set, sentinel, words, change, value)
+
+    def _start(self, coroutine_of, *args):
+        task = self._loop.create_task(coroutine_of(*args))
+        task.add_done_callback(asyncio.Future.result)
+
+    async def _set(self, sentinel, words, change, value):
+        is_sure = (sentinel.name, change) not in self._unsure
+        self._unsure.add((sentinel.name, change))
+        self._checkers.ordered(sentinel.name, change)
+        reply = await self._order(sentinel, words)
+        if reply is not None and is_sure:
+            self._unsure.remove((sentinel.name, change))
+            if reply == b"OK":
+                self._checkers.acknowledged(sentinel.name, change, value)
+
+    async def _order(self, machine, words):
+        try:
+            reply = await _call(self._loop, machine.address, *words)
+        except OSError as error:
+            self._world.log("op", f"{machine.name} does not answer: {type(error).__name__}")
+            return None
+        self._world.log("op", f"{machine.name} answers {reply!r}")
+        return reply
+
+
+class Writer:
+    """An application: asks a sentinel where the master is, and writes there until that fails."""
+
+    def __init__(self, world, sentinels, rng):
+        self._loop = world.spawn("10.0.2.2", "app").loop
+        self._sentinels = sentinels
+        self._rng = rng
+        self.acknowledged = []
+        self._written = 0
+        self._loop.call_soon(self._start)
+
+    def _start(self):
+        self._loop.create_task(self._run()).add_done_callback(asyncio.Future.result)
+
+    async def _run(self):
+        while True:
+            try:
+                await self._write_while_it_goes()
+            except OSError:
+                await asyncio.sleep(WRITE_PAUSE_S)
+
+    async def _write_while_it_goes(self):
+        sentinel = self._rng.choice(self._sentinels)
+        words = "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME
+        reply = await _call(self._loop, sentinel.address, *words)
+        if not isinstance(reply, list):
+            raise ConnectionRefusedError(f"no master: {reply}")
+        async with asyncio.timeout(PATIENCE_S):
+            where = reply[0].decode(), int(reply[1])
+            _, caller = await self._loop.create_connection(lambda: _Caller(self._loop), *where)
+        try:
+            await self._write_on(caller)
+        finally:
+            caller.close()
+
+    async def _write_on(self, caller):
+        while True:
+            self._written += 1
+            value = b"w%d" % self._written
+            async with asyncio.timeout(PATIENCE_S):
+                reply = await caller.ask(b"SET", b"key", value)
+            if reply != b"OK":
+                raise ConnectionResetError("refused")
+            self.acknowledged.append(value)
+            await asyncio.sleep(WRITE_PAUSE_S)

@@ -1,0 +1,379 @@
+"""What goes wrong, and when: a seed makes a `Plan`, and a `Stage` carries it out on a cluster.
+
+A plan is data that says everything in advance, so that a run can be repeated with some of its actions
+left out. Each seed has only some kinds of faults switched on, as many bugs hide behind others that come
+first. The rule it guards: after `heal` nothing is wrong any more but what the cluster has to repair.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+
+from .clients import Operator
+from .cluster import MASTER_NAME, Cluster, Layout
+
+FAULTS_MS = 60_000
+ACTIONS_MAX = 24
+
+MOMENTS = tuple(
+    """+sdown +odown +try-failover +vote-for-leader +elected-leader +failover-state-wait-promotion
+    +promoted-slave +switch-master +slave-reconf-sent +convert-to-slave""".split()  # noqa: SIM905
+)
+"""Bad moments for something to happen: a failover is at its most delicate there."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """A fault or an order. It begins at a time, or that long after the n-th notice of a name."""
+
+    kind: str
+    at_ms: int
+    target: int
+    amount: float  # how bad it is, from 0 to 1
+    lasts_ms: int
+    moment: str = ""
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A cluster and all that befalls it."""
+
+    layout: Layout
+    splits: bool
+    actions: tuple[Action, ...]
+
+    def only(self, numbers):
+        return replace(self, actions=tuple(self.actions[number] for number in numbers))
+
+
+def make_plan(seed):
+    rng = Random(f"plan {seed}")
+    kinds = [kind for kind in KINDS if rng.random() < 0.35] or [rng.choice(list(KINDS))]
+    count = rng.randint(3, ACTIONS_MAX)
+    return Plan(
+        layout=_make_layout(rng),
+        splits=rng.random() < 0.2,
+        actions=tuple(_make_action(rng, rng.choice(kinds)) for _ in range(count)),
+    )
+
+
+def _make_layout(rng):
+    sentinels = rng.choice((2, 3, 3, 3, 3, 5))
+    return Layout(
+        sentinels=sentinels,
+        redises=rng.choice((2, 3, 3, 4)),
+        quorum=rng.randint(1, sentinels // 2 + 1),
+        down_after_ms=rng.choice((500, 1000, 2000, 5000)),
+        failover_timeout_ms=rng.choice((3000, 6000, 10_000)),
+        parallel_syncs=rng.choice((1, 1, 2)),
+    )
+
+
+def _make_action(rng, kind):
+    at_moment = rng.random() < 0.5
+    return Action(
+        kind=kind,
+        at_ms=rng.choice((0, 1, 2, 5, 50, 300)) if at_moment else rng.randrange(FAULTS_MS),
+        target=rng.getrandbits(16),
+        amount=rng.random(),
+        lasts_ms=rng.choice((100, 700, 1500, 3000, 6000, 15_000, 30_000)),
+        moment=rng.choice(MOMENTS) if at_moment else "",
+        count=rng.randint(1, 4),
+    )
+
+
+class Stage:
+    """A cluster while a plan is carried out on it."""
+
+    def __init__(self, world, checkers, plan):
+        self.world = world
+        self.cluster = Cluster(world, plan.layout, checkers)
+        self.operator = Operator(world, checkers)
+        self.actor = self.cluster.sentinels[0]  # who gave the last notice that an action awaited
+        self._awaited = [action for action in plan.actions if action.moment]
+        self._timed = [action for action in plan.actions if not action.moment]
+        self._seen = {}
+        self._undo = {}
+        self._is_healed = False
+        world.network.splits = plan.splits
+        checkers.listeners.append(self._noticed)
+
+    def begin(self):
+        """Start the clock of the plan."""
+        self._seen.clear()
+        for action in self._timed:
+            self.world.scheduler.after(action.at_ms * 1000, self._act, action)
+
+    def heal(self):
+        self._is_healed = True
+        undo, self._undo = self._undo, {}
+        for restore in undo.values():
+            restore()
+        self.world.log("sim", "all is healed")
+
+    def _noticed(self, life, notice):
+        self._seen[notice.name] = count = self._seen.get(notice.name, 0) + 1
+        for action in self._awaited:
+            if action.moment == notice.name and action.count == count:
+                self.world.scheduler.after(action.at_ms * 1000, self._act_on, life.machine, action)
+
+    def _act_on(self, actor, action):
+        self.actor = actor
+        self._act(action)
+
+    def _act(self, action):
+        if self._is_healed:
+            return
+        self.world.log("sim", f"{action.kind} {action.amount:.2f} for {action.lasts_ms} ms")
+        if restore := KINDS[action.kind](self, action):
+            self._undo[action] = restore
+            self.world.scheduler.after(action.lasts_ms * 1000, self._restore, action)
+
+    def _restore(self, action):
+        if restore := self._undo.pop(action, None):
+            self.world.log("sim", f"{action.kind} is over")
+            restore()
+
+    # Whom it hits
+
+    def sentinel(self, action):
+        """The one who acts, half of the time."""
+        sentinels = self.cluster.sentinels
+        return self.actor if action.target % 2 else sentinels[action.target // 2 % len(sentinels)]
+
+    def redis(self, action):
+        """The master, half of the time."""
+        redises = self.cluster.redises
+        if action.target % 2:
+            return self.cluster.believed_master()
+        return redises[action.target // 2 % len(redises)]
+
+    def hosts(self):
+        return [*(it.host for it in self.cluster.machines), "10.0.2.1", "10.0.2.2"]
+
+
+# Machines -----------------------------------------------------------------------------------------
+
+
+def _kill_redis(stage, action):
+    redis = stage.redis(action)
+    redis.kill(loses_data=action.amount < 0.3)
+    return lambda: None if redis.is_up else redis.start()
+
+
+def _hang_redis(stage, action):
+    server = stage.redis(action).server
+    return _stopped(server.process) if server else None
+
+
+def _load_slowly(stage, action):
+    redis = stage.redis(action)
+    redis.load_ms = round(8000 * action.amount)
+    return lambda: setattr(redis, "load_ms", 0)
+
+
+def _slow_info(stage, action):
+    redis = stage.redis(action)
+    redis.info_stall_ms = round(1500 * action.amount)
+    return lambda: setattr(redis, "info_stall_ms", 0)
+
+
+def _lie_about_role(stage, action):
+    redis = stage.redis(action)
+    redis.told_role = "master" if action.amount < 0.5 else "slave"
+    return lambda: setattr(redis, "told_role", None)
+
+
+def _priority(stage, action):
+    redis = stage.redis(action)
+    redis.priority = round(10 * action.amount) // 3
+    return lambda: setattr(redis, "priority", 100)
+
+
+def _kill_sentinel(stage, action):
+    sentinel = stage.sentinel(action)
+    sentinel.kill()
+    return lambda: None if sentinel.life else sentinel.start()
+
+
+def _cut_power(stage, action):
+    """Power fails in the middle of what is written next."""
+    sentinel = stage.sentinel(action)
+    sentinel.disk.writes_left = round(8 * action.amount)
+
+    def restore():
+        sentinel.disk.writes_left = None
+        if sentinel.life is None:
+            sentinel.start()
+
+    return restore
+
+
+def _stop_sentinel(stage, action):
+    life = stage.sentinel(action).life
+    return _stopped(life.process) if life else None
+
+
+def _stopped(process):
+    process.stop()
+    return process.resume
+
+
+def _slow_sentinel(stage, action):
+    life = stage.sentinel(action).life
+    if not life:
+        return None
+    life.process.slow_us = 1 + round(40_000 * action.amount**2)
+    return lambda: setattr(life.process, "slow_us", 0)
+
+
+def _jump_clock(stage, action):
+    if life := stage.sentinel(action).life:
+        life.process.jump(round((action.amount - 0.3) * 10_000_000))
+
+
+def _fill_disk(stage, action):
+    disk = stage.sentinel(action).disk
+    disk.is_full = True
+    return lambda: setattr(disk, "is_full", False)
+
+
+def _slow_disk(stage, action):
+    sentinel = stage.sentinel(action)
+    sentinel.sync_us = round(3_000_000 * action.amount**3)
+    return lambda: setattr(sentinel, "sync_us", 0)
+
+
+# The network --------------------------------------------------------------------------------------
+
+
+def _cut_one_way(stage, action):
+    hosts = stage.hosts()
+    source = hosts[action.target % len(hosts)]
+    target = hosts[action.target // 64 % len(hosts)]
+    return _cut(stage, [(source, target)])
+
+
+def _isolate(stage, action):
+    """Cut one host off from all others, or only what it sends."""
+    hosts = stage.hosts()
+    lonely = stage.redis(action).host if action.amount < 0.5 else stage.sentinel(action).host
+    ways = [(lonely, other) for other in hosts if other != lonely]
+    if action.target % 3:
+        ways += [(target, source) for source, target in ways]
+    return _cut(stage, ways)
+
+
+def _partition(stage, action):
+    hosts = stage.hosts()
+    here = [host for number, host in enumerate(hosts) if action.target >> number & 1]
+    there = [host for host in hosts if host not in here]
+    ways = [(one, other) for one in here for other in there]
+    return _cut(stage, ways + [(other, one) for one, other in ways])
+
+
+def _cut(stage, ways):
+    network = stage.world.network
+    for way in ways:
+        network.cut(*way)
+
+    def heal():
+        for way in ways:
+            network.heal(*way)
+
+    return heal
+
+
+def _flap(stage, action):
+    """A way that comes and goes, for half a second each."""
+    is_over = False
+    heal = None
+
+    def turn():
+        nonlocal heal
+        if heal:
+            heal()
+            heal = None
+        elif not is_over:
+            heal = _isolate(stage, action)
+        if heal or not is_over:
+            stage.world.scheduler.after(500_000, turn)
+
+    def end():
+        nonlocal is_over
+        is_over = True
+        if heal:
+            turn()
+
+    turn()
+    return end
+
+
+def _lose_connection(stage, action):
+    """One direction of a connection is dead, and neither end is told."""
+    life = stage.sentinel(action).life
+    endpoints = list(life.process.endpoints) if life else []
+    if endpoints:
+        endpoints[action.target // 2 % len(endpoints)].lose_way()
+
+
+def _slow_network(stage, action):
+    network = stage.world.network
+    usual = network.delay_us
+    network.delay_us = (500, 1000 + round(400_000 * action.amount**2))
+    return lambda: setattr(network, "delay_us", usual)
+
+
+# Operators ----------------------------------------------------------------------------------------
+
+
+def _order_failover(stage, action):
+    stage.operator.order(stage.sentinel(action), "SENTINEL", "FAILOVER", MASTER_NAME)
+
+
+def _order_set(stage, action):
+    options = (
+        ("parallel-syncs", "parallel_syncs", 1 + round(3 * action.amount)),
+        ("failover-timeout", "failover_timeout_ms", 3000 + round(5000 * action.amount)),
+    )
+    stage.operator.set_option(stage.sentinel(action), *options[action.target // 4 % 2])
+
+
+def _order_flush(stage, action):
+    stage.operator.order(stage.sentinel(action), "SENTINEL", "FLUSHCONFIG")
+
+
+def _misplace_redis(stage, action):
+    """Somebody turns a replica into a master by hand, or has it follow another one."""
+    redis = stage.redis(action)
+    other = stage.cluster.redises[action.target // 64 % len(stage.cluster.redises)]
+    words = ("NO", "ONE") if action.amount < 0.5 or other is redis else other.address
+    stage.operator.order(redis, "SLAVEOF", *map(str, words))
+
+
+KINDS: dict[str, Callable] = {
+    "kill-redis": _kill_redis,
+    "hang-redis": _hang_redis,
+    "load-slowly": _load_slowly,
+    "slow-info": _slow_info,
+    "lie-about-role": _lie_about_role,
+    "priority": _priority,
+    "kill-sentinel": _kill_sentinel,
+    "cut-power": _cut_power,
+    "stop-sentinel": _stop_sentinel,
+    "slow-sentinel": _slow_sentinel,
+    "jump-clock": _jump_clock,
+    "fill-disk": _fill_disk,
+    "slow-disk": _slow_disk,
+    "cut-one-way": _cut_one_way,
+    "isolate": _isolate,
+    "partition": _partition,
+    "flap": _flap,
+    "lose-connection": _lose_connection,
+    "slow-network": _slow_network,
+    "order-failover": _order_failover,
+    "order-set": _order_set,
+    "order-flush": _order_flush,
+    "misplace-redis": _misplace_redis,
+}

@@ -1,0 +1,218 @@
+"""A machine with one sentinel of the product on it.
+
+The product's own parts are joined here as `daemon` joins them: core, node, links, server, commands,
+notifier, config file. In the place of the real clock, disk and log stand those of the simulation. The
+rule it guards: nothing of the product is imitated, and whatever it tells anybody is seen by the
+observer at that moment.
+"""
+
+import asyncio
+from random import Random
+
+from sentinel_py import config, directives, rewrite
+from sentinel_py.acl import Acl
+from sentinel_py.commands import CommandTable
+from sentinel_py.core import views
+from sentinel_py.core.model import State
+from sentinel_py.core.sentinel import Sentinel
+from sentinel_py.links import Links
+from sentinel_py.node import Node
+from sentinel_py.notify import Notifier
+from sentinel_py.sentinel_commands import build
+from sentinel_py.server import Server
+from sentinel_py.server_options import ServerOptions
+from sentinel_py.session import Session
+from sentinel_py.storage import SaveError
+from sentinel_py.table import base_commands
+
+from .disk import SimDisk
+
+PORT = 26379
+CONFIG_FILE = "/data/sentinel.conf"
+
+
+class SentinelHost:
+    """What outlives the process: the disk and the name; and the process, if it runs."""
+
+    def __init__(self, world, observer, name, host, config_text):
+        self.name = name
+        self.host = host
+        self.observer = observer
+        self.rng = Random(world.rng.getrandbits(64))
+        self.disk = SimDisk(self.rng)
+        self.disk.write_atomically(CONFIG_FILE, config_text)
+        self.disk.on_cut = self.lose_power
+        self.sync_us = 0
+        self.life = None
+        self._world = world
+
+    @property
+    def address(self):
+        return self.host, PORT
+
+    def start(self):
+        assert self.life is None
+        process = self._world.spawn(self.host, self.name)
+        self.life = SentinelLife(process, self)
+        process.loop.call_soon(self.life.begin)
+
+    def kill(self):
+        """SIGKILL, on a system that had not yet written what was not synced."""
+        if self.life:
+            self.life.process.kill()
+            self._died()
+
+    def lose_power(self):
+        if self.life:
+            self.life.process.vanish()
+            self._died()
+
+    def _died(self):
+        self.disk.crash()
+        self.observer.ended(self)
+        self.life = None
+
+
+class SentinelLife:
+    """One life of a sentinel; also the ``World`` of its node and the ``Host`` of its server."""
+
+    def __init__(self, process, machine):
+        self.process = process
+        self.machine = machine
+        self.config_file = CONFIG_FILE
+        self.run_id = f"{machine.rng.getrandbits(160):040x}"
+
+    def begin(self):
+        loop = self.process.loop
+        self._config = config.load(CONFIG_FILE, disk=self.machine.disk)
+        self.core = Sentinel(self._restored(), Random(self.machine.rng.getrandbits(64)))
+        self.node = Node(self.core, self, loop)
+        self.links = _SeenLinks(self)
+        table = CommandTable([*base_commands(), build(_SeenNode(self), self)])
+        self._acl = Acl.from_config(table)
+        self._server = _SimServer(ServerOptions(), table, self._acl, self)
+        self.publisher = _SeenNotifier(self, self._server.publish)
+        self.machine.observer.started(self)
+        loop.create_task(self._server.start()).add_done_callback(asyncio.Future.result)
+        self.node.start()
+
+    def _restored(self):
+        state = State(myid="")
+        directives.apply(self._config.statements, state, now=self.now(), resolve=lambda _host: None)
+        return state
+
+    @property
+    def name(self):
+        return self.machine.name
+
+    # World: what the node has carried out
+
+    def now(self):
+        return self.process.now_us // 1000
+
+    def save(self, state):
+        self.process.stall(self.machine.sync_us)
+        lines = directives.render(state)
+        try:
+            users = self._acl.describe_users()
+            rewrite.rewrite(CONFIG_FILE, self._config, lines, users, self.machine.disk)
+        except SaveError:
+            return False
+        self.machine.observer.saved(self)
+        return True
+
+    def resolve(self, host):
+        raise AssertionError(f"nobody has names here: {host}")
+
+    def crash(self):
+        self.machine.kill()
+
+    # Host: what clients' commands ask of the node
+
+    @property
+    def state(self):
+        return self.core.state
+
+    @property
+    def myid(self):
+        return self.state.myid
+
+    def master_names(self):
+        return list(self.state.masters)
+
+    def receive_hello(self, payload):
+        self.node.hello(payload)
+
+    def info_sections(self):
+        return [("Sentinel", views.sentinel_info(self.state, self.now(), 0, 0))]
+
+    # Scripts and the log: none are kept
+
+    def run(self, _argv):
+        pass
+
+    def pending(self):
+        return []
+
+    def write(self, level, text):
+        pass
+
+
+class _SimServer(Server):
+    """The server, on the simulated network and clock."""
+
+    def now(self):
+        return self.host.now()
+
+    async def start(self):
+        loop = asyncio.get_running_loop()
+        address = self.host.machine.address
+        self._listeners.append(await loop.create_server(lambda: Session(self), *address))
+        self._keep_house()
+
+
+class _SeenNode:
+    """The node as the SENTINEL command sees it; votes that are told are shown to the observer."""
+
+    def __init__(self, life):
+        self._life = life
+
+    @property
+    def state(self):
+        return self._life.state
+
+    def now(self):
+        return self._life.now()
+
+    def order(self, make):
+        outcome = self._life.node.order(make)
+        self._life.machine.observer.answered(self._life, outcome)
+        return outcome
+
+
+class _SeenLinks(Links):
+    """The links; what leaves, and the end of each step, is shown to the observer."""
+
+    def __init__(self, life):
+        super().__init__(life.node.feed)
+        self._life = life
+
+    def send(self, effect):
+        self._life.machine.observer.sent(self._life, effect)
+        super().send(effect)
+
+    def flush(self):
+        super().flush()
+        self._life.machine.observer.stepped(self._life)
+
+
+class _SeenNotifier(Notifier):
+    """The notifier; each notice is shown to the observer before anybody else."""
+
+    def __init__(self, life, publish):
+        super().__init__(life, publish, life)
+        self._life = life
+
+    def notice(self, notice):
+        self._life.machine.observer.notice(self._life, notice)
+        super().notice(notice)
