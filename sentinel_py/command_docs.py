@@ -75,7 +75,7 @@ _FILTERS: dict[bytes, Callable[[Command, bytes], bool]] = {
 
 
 def command_list(session: Session, args: list[bytes]) -> Answer:
-    every = session.server.table.every()
+    every = [it for it in session.server.table.every() if it.is_listed]
     if len(args) == 2:
         return [it.name for it in every]
     if len(args) != 5 or args[2].lower() != b"filterby":
@@ -160,7 +160,7 @@ def command_command() -> Command:
         ),
         _entry(
             "command|getkeys",
-            -3,
+            -4,
             command_getkeys,
             Docs(
                 "Extracts the key names from an arbitrary command.",
@@ -171,7 +171,7 @@ def command_command() -> Command:
         ),
         _entry(
             "command|getkeysandflags",
-            -3,
+            -4,
             command_getkeys,
             Docs(
                 "Extracts the key names and access flags for an arbitrary command.",

@@ -65,6 +65,8 @@ class Command:
     channels: Channels = Channels.NONE
     tips: tuple[str, ...] = ()
     docs: Docs | None = None
+    # In COMMAND LIST, which has each command of redis-sentinel under one name.
+    is_listed: bool = True
     subcommands: Mapping[bytes, Command] = field(default_factory=dict)
 
     @property
@@ -132,7 +134,11 @@ class CommandTable:
 
     def find_by_name(self, name: bytes) -> Command | None:
         """The command written as `ping` or `client|list`."""
-        return self.find(name.split(b"|", 1))
+        word, bar, subword = name.partition(b"|")
+        command = self.by_word.get(word.lower())
+        if command is None or not bar:
+            return command
+        return command.subcommands.get(subword.lower())
 
     def every(self) -> Iterator[Command]:
         """All commands a client can call, each container followed by its subcommands."""

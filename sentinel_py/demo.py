@@ -262,11 +262,11 @@ class Demo:
     async def _keep_alive(self) -> None:
         """Until a signal comes: what is killed, by whomever, returns after a while."""
         while True:
+            ended = [server for server in self.box.servers if not server.alive]
             await asyncio.sleep(RESTART_AFTER_MS / 1000)
-            for server in self.box.servers:
-                if not server.alive:
-                    self._say("demo", f"{server.name} on {server.address} has ended: starting it")
-                    server.start()
+            for server in ended:
+                self._say("demo", f"{server.name} on {server.address} has ended: starting it")
+                server.start()
 
     async def _linked(self) -> bool:
         report = await _ask(self.redises[0], "INFO", "replication")
@@ -362,10 +362,11 @@ class Demo:
         self._print("\n  ms after the kill", style="bold")
         for at_ms, event, text in sorted(rows):
             self._print(f"  {at_ms:>8}  ", (f"{event:<17}", STYLES.get(event, "")), text)
-        down_after_ms = self.options.down_after_ms
+        found_ms, replaced_ms = rows[1][0], rows[-1][0] - rows[1][0]
         self._print(
-            f"\n  The writer was without a master for {self.outage.lasted_ms} ms,",
-            f" {down_after_ms} ms of which is the silence that is allowed (down-after)\n",
+            f"\n  The writer was without a master for {self.outage.lasted_ms} ms: noticed after ",
+            f"{found_ms} ms (down-after is {self.options.down_after_ms}), replaced {replaced_ms} ",
+            "ms later\n",
             style="bold",
         )
 

@@ -6,18 +6,13 @@ what `render` writes, `apply` reads back to the same state, and so does redis-se
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from sentinel_py.config import Origin, Statement
 from sentinel_py.core import roster
-from sentinel_py.core.model import (
-    MAX_EPOCH,
-    Address,
-    Master,
-    Settings,
-    State,
-)
-from sentinel_py.lines import DirectiveError, Line, join, key_of
+from sentinel_py.core.model import MAX_EPOCH, Address, Master, Settings, State
+from sentinel_py.lines import CACHED_LINES, DirectiveError, Line, join, key_of
 from sentinel_py.storage import is_executable
 
 _MYID_LENGTH = 40
@@ -314,7 +309,8 @@ _DEFAULT_SETTINGS = Settings()
 _DEFAULT_OPTIONS = roster.default_options(State(myid=""), quorum=1)
 
 
-def _line(name: str, *args: object, required: bool = True) -> Line:
+@lru_cache(CACHED_LINES)
+def _line(name: str, *args: str | int, required: bool = True) -> Line:
     key = f"sentinel {name}"
     return Line(key, f"{key} {join(map(str, args))}", required)
 

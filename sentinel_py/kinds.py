@@ -150,26 +150,18 @@ TITLE = Kind(_parse_title, TEXT.render)
 
 
 def choice(*values: str) -> Kind[str]:
-    choices = _choices(values)
-
-    def parse(words: Sequence[str]) -> str:
-        return choices(words)[0]
-
-    return Kind(parse, lambda value: [value])
+    return Kind(lambda given: _chosen(given, values)[0], lambda value: [value])
 
 
 def choices(*values: str) -> Kind[tuple[str, ...]]:
-    return Kind(_choices(values), lambda value: [" ".join(value)], many=True)
+    return Kind(lambda given: _chosen(given, values), lambda value: [" ".join(value)], many=True)
 
 
-def _choices(values: Sequence[str]) -> Callable[[Sequence[str]], tuple[str, ...]]:
-    def parse(words: Sequence[str]) -> tuple[str, ...]:
-        chosen = tuple(word.lower() for word in words)
-        if not chosen or not set(chosen) <= set(values):
-            raise DirectiveError(f"argument(s) must be one of the following: {', '.join(values)}")
-        return chosen
-
-    return parse
+def _chosen(given: Sequence[str], values: Sequence[str]) -> tuple[str, ...]:
+    chosen = tuple(word.lower() for word in given)
+    if not chosen or not set(chosen) <= set(values):
+        raise DirectiveError(f"argument(s) must be one of the following: {', '.join(values)}")
+    return chosen
 
 
 def words(count: int | None = None) -> Kind[tuple[str, ...]]:

@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 from sentinel_py.quoting import quote, split_args
 
+CACHED_LINES = 4096
+"""Lines that a rewrite need not make or take apart again; it gets slower for larger files."""
+
 # Redis reads any byte but these bare. What an operator wrote without quotes stays without.
 _NEEDS_QUOTES = re.compile(r"[\x00-\x20\x7f\"']")
 

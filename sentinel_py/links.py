@@ -40,10 +40,10 @@ from sentinel_py.resp import ProtocolError, encode_command, parse_integer, to_te
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 """Far above the INFO of a server with thousands of replicas; what one bad link may cost us."""
 
-MAX_LINE_BYTES = 64 * 1024
+MAX_LINE_BYTES = 16 * 1024
 """Status, error and length lines are far shorter; an unfinished one is searched again and again."""
 
-MAX_ELEMENTS = 64
+MAX_ELEMENTS = 16
 """The longest array that is ever asked for has six elements (EXEC), none of them an array."""
 
 LINGER_S = 1.0
@@ -220,7 +220,10 @@ class _Connection(asyncio.Protocol):
             case [b"message", bytes(), bytes(payload)]:
                 self._sink(ChannelMessage(self.link, to_text(payload)))
             case _:
-                self._answered()
+                request = self._answered()
+                # The subscription is asked for last; without it the link is of no use.
+                if request and not self._asked and isinstance(value, ErrorReply):
+                    self._fail(f"no subscription: {value.text}")
 
     def _answered(self) -> Request | None:
         if self._asked:
@@ -237,68 +240,81 @@ class ReplyReader:
     """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._chunks: list[bytes] = []
         self._unread_bytes = 0
-        self._array: list[Value] = []
-        self._missing = 0  # elements of the array that are still to come
+        self._wanted_bytes = 0  # with less than this it makes no sense to read on
 
     def read(self, data: bytes) -> list[Value]:
         """The replies that the new data completes."""
-        self._buffer += data
+        self._chunks.append(data)
         self._unread_bytes += len(data)
+        if self._unread_bytes < self._wanted_bytes:
+            return []
+        buffer = b"".join(self._chunks)
         replies: list[Value] = []
-        while element := _element(self._buffer):
-            value, size = element
-            del self._buffer[:size]
-            if self._missing or isinstance(value, _Header):
-                self._collect(value)
-                value = self._array
-            if not self._missing:
+        start = self._wanted_bytes = 0
+        try:
+            while start < len(buffer):
+                value, start = _reply(buffer, start)
                 replies.append(value)
-                self._unread_bytes = len(self._buffer)
-        if self._unread_bytes > MAX_REPLY_BYTES:
+        except _IncompleteError as incomplete:
+            self._wanted_bytes = incomplete.end - start
+        if self._wanted_bytes > MAX_REPLY_BYTES:
             raise ProtocolError("endless reply")
+        self._chunks = [buffer[start:]]
+        self._unread_bytes = len(buffer) - start
         return replies
 
-    def _collect(self, value: Value | _Header) -> None:
-        if not isinstance(value, _Header):
-            self._array.append(value)
-            self._missing -= 1
-        elif self._missing:
-            raise ProtocolError("nested arrays")
-        else:
-            self._array, self._missing = [], value.elements
+
+class _IncompleteError(Exception):
+    """The buffer ends within a reply, which reaches to ``end`` or further."""
+
+    def __init__(self, end: int) -> None:
+        self.end = end
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """The announcement of an array."""
-
-    elements: int
-
-
-def _element(buffer: bytearray) -> tuple[Value | _Header, int] | None:
-    """What the buffer starts with and how many bytes that is; None while a part is missing."""
-    end = buffer.find(b"\r\n", 0, MAX_LINE_BYTES)
-    if end < 0:
-        if len(buffer) >= MAX_LINE_BYTES:
-            raise ProtocolError("endless line")
-        return None
-    kind, text = bytes(buffer[:1]), bytes(buffer[1:end])
-    if kind == b"$" and text != b"-1":
-        return _bulk(buffer, end + 2, _length(text, MAX_REPLY_BYTES))
-    if kind not in _LINES:
-        raise ProtocolError("not a reply")
-    return _LINES[kind](text), end + 2
+def _reply(buffer: bytes, start: int) -> tuple[Value, int]:
+    """The reply at this place, and where it ends."""
+    kind, text, end = _line(buffer, start)
+    if kind != b"*" or text == b"-1":
+        return _scalar(buffer, kind, text, end)
+    elements: list[Value] = []
+    for _ in range(_length(text, MAX_ELEMENTS)):
+        element, end = _scalar(buffer, *_line(buffer, end))
+        elements.append(element)
+    return elements, end
 
 
-def _bulk(buffer: bytearray, start: int, length: int) -> tuple[bytes, int] | None:
-    end = start + length
+def _line(buffer: bytes, start: int) -> tuple[bytes, bytes, int]:
+    end = buffer.find(b"\r\n", start, start + MAX_LINE_BYTES)
+    if end >= 0:
+        return buffer[start : start + 1], buffer[start + 1 : end], end + 2
+    if len(buffer) - start >= MAX_LINE_BYTES:
+        raise ProtocolError("endless line")
+    raise _IncompleteError(len(buffer) + 1)
+
+
+def _scalar(buffer: bytes, kind: bytes, text: bytes, end: int) -> tuple[Value, int]:
+    match kind:
+        case b"+":
+            return text, end
+        case b"-":
+            return ErrorReply(text.decode(errors="replace")), end
+        case b":":
+            return _integer(text), end
+        case b"$" | b"*" if text == b"-1":
+            return None, end
+        case b"$":
+            return _bulk(buffer, end, end + _length(text, MAX_REPLY_BYTES))
+    raise ProtocolError("not a reply")
+
+
+def _bulk(buffer: bytes, start: int, end: int) -> tuple[bytes, int]:
     if len(buffer) < end + 2:
-        return None
+        raise _IncompleteError(end + 2)
     if not buffer.startswith(b"\r\n", end):
         raise ProtocolError("bulk string without an end")
-    return bytes(buffer[start:end]), end + 2
+    return buffer[start:end], end + 2
 
 
 def _integer(text: bytes) -> int:
@@ -313,19 +329,6 @@ def _length(text: bytes, limit: int) -> int:
     if not 0 <= length <= limit:
         raise ProtocolError("length out of range")
     return length
-
-
-def _header(text: bytes) -> _Header | None:
-    return None if text == b"-1" else _Header(_length(text, MAX_ELEMENTS))
-
-
-_LINES: Final[dict[bytes, Callable[[bytes], Value | _Header]]] = {
-    b"+": lambda text: text,
-    b"-": lambda text: ErrorReply(text.decode(errors="replace")),
-    b":": _integer,
-    b"$": lambda _minus_one: None,
-    b"*": _header,
-}
 
 
 def _encode(request: Request) -> bytes:

@@ -10,6 +10,7 @@ The rule guarded: whatever the chunks were, the requests and the error are those
 and an argument is always bytes.
 """
 
+import re
 from collections.abc import Iterator
 from typing import TypeAlias
 
@@ -34,7 +35,10 @@ UNAUTHENTICATED_MAX_BULK_BYTES = 16 * 1024
 _ARGUMENT_OVERHEAD_BYTES = 64
 
 _ASTERISK = ord("*")
-_DOLLAR = ord("$")
+
+# hiredis makes a list of as many places as a count announces, before there is anything to put there;
+# a count of billions would keep us busy for seconds. It is not given any from here on.
+_HUGE_COUNT = re.compile(rb"\*[0-9]{5}")
 
 
 class RequestTooLargeError(ProtocolError):
@@ -81,6 +85,8 @@ class RequestParser:
 
     def _read_well_formed(self, data: bytes) -> list[Request] | None:
         """Read a chunk with hiredis; None, and nothing consumed, if it is not beyond doubt."""
+        if _HUGE_COUNT.search(data):
+            return None
         reader = self._reader
         requests = []
         arguments = 0
@@ -103,7 +109,7 @@ class RequestParser:
                     and data[last_line] != _ASTERISK
                 ):
                     return requests
-        except (hiredis.ProtocolError, TypeError, MemoryError):
+        except (hiredis.ProtocolError, TypeError):
             pass
         self._reader = hiredis.Reader()
         return None

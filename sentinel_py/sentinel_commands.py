@@ -43,10 +43,8 @@ from sentinel_py.resp import (
 from sentinel_py.scripts import PendingScript, Scripts
 
 if TYPE_CHECKING:
+    from sentinel_py.node import Outcome
     from sentinel_py.session import Session
-
-Outcome: TypeAlias = "int | list[str] | DownAnswer | Refused | None"
-"""What the core answers to an order; None stands for OK."""
 
 _CONFIG_USAGE = Error(
     "ERR Only SENTINEL CONFIG GET <param> [<param> <param> ...] / "
@@ -96,7 +94,8 @@ def _subcommand(
     word: str, arity: int, handler: Handler, flags: tuple[str, ...] = ("admin",)
 ) -> Command:
     docs = sentinel_docs.SUBCOMMANDS[word]
-    return Command(f"sentinel|{word}", arity, handler, flags, docs=docs)
+    is_listed = word not in _OTHER_NAMES
+    return Command(f"sentinel|{word}", arity, handler, flags, docs=docs, is_listed=is_listed)
 
 
 def _help(_session: Session, args: list[bytes]) -> Answer:
@@ -233,7 +232,10 @@ def _debug(host: SentinelHost, words: list[bytes]) -> Answer:
 
 
 def _failover(host: SentinelHost, words: list[bytes]) -> Answer:
-    return _give(host, lambda ticket: FailOver(ticket, to_text(words[0])))
+    coordinated = len(words) == 2 and words[1].upper() == b"COORDINATED"
+    if len(words) > 1 and not coordinated:
+        return Error("ERR wrong number of arguments for 'sentinel|failover' command")
+    return _give(host, lambda ticket: FailOver(ticket, to_text(words[0]), coordinated))
 
 
 def _flushconfig(host: SentinelHost, _words: list[bytes]) -> Answer:
@@ -266,7 +268,7 @@ _SUBCOMMANDS: tuple[tuple[str, int, _Ask], ...] = (
     ("ckquorum", 3, _ckquorum),
     ("config", -4, _config),
     ("debug", -2, _debug),
-    ("failover", 3, _failover),
+    ("failover", -3, _failover),
     ("flushconfig", 2, _flushconfig),
     ("get-master-addr-by-name", 3, _get_master_addr_by_name),
     ("get-primary-addr-by-name", 3, _get_master_addr_by_name),
@@ -287,3 +289,12 @@ _SUBCOMMANDS: tuple[tuple[str, int, _Ask], ...] = (
     ("simulate-failure", -3, _simulate_failure),
     ("slaves", 3, _replicas),
 )
+
+_OTHER_NAMES = {
+    "get-primary-addr-by-name",
+    "is-primary-down-by-addr",
+    "primaries",
+    "primary",
+    "slaves",
+}
+"""Second names of what COMMAND LIST has already."""

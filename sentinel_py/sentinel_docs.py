@@ -11,38 +11,55 @@ _PER_INSTANCE = "O(N) where N is the number of instances"
 _PER_PARAMETER = "O(N) where N is the number of configurable parameters"
 
 
-def _docs(summary: str, since: str, complexity: str = "O(1)", arguments: str = "") -> Docs:
+def _docs(summary: str, since: str, arguments: str = "", complexity: str = "O(1)") -> Docs:
     return Docs(summary, since, "sentinel", complexity, arguments)
 
 
-CONTAINER = _docs("All about the watched masters.", "2.8.4", "Depends on subcommand.")
+CONTAINER = _docs("All about the watched masters.", "2.8.4", complexity="Depends on subcommand.")
+
+_MASTER = "master-name"
+_QUESTION = "ip port:integer current-epoch:integer runid"
 
 SUBCOMMANDS = {
-    "ckquorum": _docs("Tells whether a failover could be authorized now.", "2.8.4"),
-    "config": _docs("Shows or changes global parameters.", "6.2.0"),
-    "debug": _docs("Shows or changes time constants.", "7.0.0", _PER_PARAMETER),
-    "failover": _docs("Replaces a master by a replica at once.", "2.8.4"),
+    "ckquorum": _docs("Tells whether a failover could be authorized now.", "2.8.4", _MASTER),
+    "config": _docs(
+        "Shows or changes global parameters.",
+        "6.2.0",
+        "<SET <parameter value> ...>|<GET parameter ...>",
+    ),
+    "debug": _docs(
+        "Shows or changes time constants.", "7.0.0", "[<parameter value> ...]", _PER_PARAMETER
+    ),
+    "failover": _docs("Replaces a master by a replica at once.", "2.8.4", _MASTER),
     "flushconfig": _docs("Writes the configuration file now.", "2.8.4"),
-    "get-master-addr-by-name": _docs("Tells where clients find a master.", "2.8.4"),
-    "get-primary-addr-by-name": _docs("Tells where clients find a primary.", "8.0.0"),
+    "get-master-addr-by-name": _docs("Tells where clients find a master.", "2.8.4", _MASTER),
+    "get-primary-addr-by-name": _docs("Tells where clients find a primary.", "8.0.0", _MASTER),
     "help": _docs("Describes the subcommands.", "6.2.0"),
-    "info-cache": _docs("Shows the latest INFO of masters and replicas.", "3.2.0", _PER_INSTANCE),
-    "is-master-down-by-addr": _docs("Tells a peer whether a master is down.", "2.8.4"),
-    "is-primary-down-by-addr": _docs("Tells a peer whether a primary is down.", "8.0.0"),
-    "master": _docs("Shows the state of a master.", "2.8.4"),
-    "masters": _docs("Shows the state of every master.", "2.8.4", _PER_MASTER),
-    "monitor": _docs("Watches a new master.", "2.8.4"),
+    "info-cache": _docs(
+        "Shows the latest INFO of masters and replicas.", "3.2.0", f"{_MASTER} ...", _PER_INSTANCE
+    ),
+    "is-master-down-by-addr": _docs("Tells a peer if a master is down.", "2.8.4", _QUESTION),
+    "is-primary-down-by-addr": _docs("Tells a peer if a primary is down.", "8.0.0", _QUESTION),
+    "master": _docs("Shows the state of a master.", "2.8.4", _MASTER),
+    "masters": _docs("Shows the state of every master.", "2.8.4", complexity=_PER_MASTER),
+    "monitor": _docs("Watches a new master.", "2.8.4", "name ip port:integer quorum:integer"),
     "myid": _docs("Tells the id of this Sentinel.", "6.2.0"),
     "pending-scripts": _docs("Lists the scripts that run or wait.", "2.8.4"),
-    "primaries": _docs("Shows the state of every primary.", "8.0.0", _PER_MASTER),
-    "primary": _docs("Shows the state of a primary.", "8.0.0"),
-    "remove": _docs("Watches a master no longer.", "2.8.4"),
-    "replicas": _docs("Shows the state of a master's replicas.", "5.0.0", _PER_REPLICA),
-    "reset": _docs("Forgets the replicas and peers of masters.", "2.8.4", _PER_MASTER),
-    "sentinels": _docs("Shows the state of a master's Sentinels.", "2.8.4", _PER_PEER),
-    "set": _docs("Changes options of a master.", "2.8.4"),
-    "simulate-failure": _docs("Lets the next failover crash this Sentinel.", "3.2.0"),
-    "slaves": _docs("Shows the state of a master's replicas.", "2.8.0", _PER_REPLICA),
+    "primaries": _docs("Shows the state of every primary.", "8.0.0", complexity=_PER_MASTER),
+    "primary": _docs("Shows the state of a primary.", "8.0.0", _MASTER),
+    "remove": _docs("Watches a master no longer.", "2.8.4", _MASTER),
+    "replicas": _docs("Shows the state of a master's replicas.", "5.0.0", _MASTER, _PER_REPLICA),
+    "reset": _docs(
+        "Forgets the replicas and peers of masters.", "2.8.4", "pattern:pattern", _PER_MASTER
+    ),
+    "sentinels": _docs("Shows the state of a master's Sentinels.", "2.8.4", _MASTER, _PER_PEER),
+    "set": _docs("Changes options of a master.", "2.8.4", f"{_MASTER} <option value> ..."),
+    "simulate-failure": _docs(
+        "Lets the next failover crash this Sentinel.",
+        "3.2.0",
+        "[CRASH-AFTER-ELECTION|CRASH-AFTER-PROMOTION|HELP] ...",
+    ),
+    "slaves": _docs("Shows the state of a master's replicas.", "2.8.0", _MASTER, _PER_REPLICA),
 }
 
 HELP_LINES = (

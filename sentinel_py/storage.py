@@ -34,7 +34,7 @@ class Disk(Protocol):
     def read_text(self, path: str) -> str: ...
 
     def write_atomically(self, path: str, text: str) -> None:
-        """Replace the file, or raise SaveError and leave it as it was."""
+        """Replace the file for good, or raise SaveError."""
 
     def matching(self, pattern: str) -> list[str]:
         """The files that a shell pattern stands for, sorted."""

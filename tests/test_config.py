@@ -1,9 +1,13 @@
 """Reading the config file: lines, includes, the command line, and what is refused."""
 
+import contextlib
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from sentinel_py import directives
 from sentinel_py.config import (
     INCLUDE_DEPTH_MAX,
     ConfigError,
@@ -13,6 +17,9 @@ from sentinel_py.config import (
     load,
     options_text,
 )
+from sentinel_py.core.model import State
+from sentinel_py.lines import join
+from sentinel_py.settings import ACCEPTED, DIRECTIVES
 from sentinel_py.version import REDIS_VERSION
 
 
@@ -92,6 +99,7 @@ def test_statements_are_collected_in_order_with_their_origin(write):
         (["--sentinel", "monitor", "m"], 'sentinel "monitor" "m" '),
         (["--save", "--port", "5"], 'save ""\nport "5" '),
         (["--save"], 'save ""'),
+        (["--save", "900", "1"], 'save "900" "1" '),
         (["--port", "5", "-"], 'port "5" '),
     ],
 )
@@ -260,3 +268,48 @@ def test_users_in_two_places(write):
     """Users stand in the config file or in an ACL file."""
     with pytest.raises(StartError, match="define either an ACL file or declare users directly"):
         load(write("aclfile users.acl\nuser a on\n"))
+
+
+class MemoryDisk:
+    """A disk with one file."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def read_text(self, path):
+        if path != "/c":
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return self.text
+
+    def matching(self, pattern):
+        return []
+
+    def change_dir(self, path):
+        raise NotADirectoryError(20, "Not a directory", path)
+
+    def current_dir(self):
+        return "/"
+
+    def check_appendable(self, path):
+        raise IsADirectoryError(21, "Is a directory", path)
+
+
+OPTIONS = [key.removeprefix("sentinel ") for key in sorted(directives.KEYS)]
+NAMES = [*DIRECTIVES, *ACCEPTED, "include", "user", "rename-command", "sentinel", "a.b"]
+WORDS = st.binary(max_size=12).map(lambda data: data.decode(errors="surrogateescape")) | (
+    st.sampled_from(["yes", "0", "-1", "9" * 40, "1mb", "1%", "127.0.0.1", "mm", "\0", "", '"'])
+)
+LINES = st.builds(
+    lambda name, words: join([*name, *words]),
+    st.tuples(st.sampled_from(NAMES)) | st.tuples(st.just("sentinel"), st.sampled_from(OPTIONS)),
+    st.lists(WORDS, max_size=5),
+)
+
+
+@given(st.lists(LINES | st.binary().map(lambda data: data.decode(errors="surrogateescape"))))
+def test_no_text_ends_in_a_traceback(lines):
+    """Whatever stands in a file, it is understood or refused in words."""
+    text = "\n".join(["sentinel monitor mm 127.0.0.1 6379 1", *lines])
+    with contextlib.suppress(ConfigError, StartError):
+        config = load("/c", disk=MemoryDisk(text))
+        directives.apply(config.statements, State(myid=""), now=0, resolve=lambda _: None)

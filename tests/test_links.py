@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+import socket
 import ssl
+import struct
 import subprocess
 from itertools import pairwise
 
+import hiredis
 import pytest
 import uvloop
 from hypothesis import given
@@ -199,6 +202,18 @@ async def test_channel_messages(net):
 
 
 @on_both_loops
+async def test_a_refused_subscription_breaks_the_link(net):
+    """A channel link that gets no messages is not up, though its connection would stay."""
+    far_end = await net.connected(kind=LinkKind.CHANNEL)
+    net.ask(Request(("CLIENT", "SETNAME", "x")), Request(("SUBSCRIBE", HELLO_CHANNEL)))
+    far_end.say(b"-NOPERM not you\r\n")
+    far_end.say(b"-NOAUTH Authentication required.\r\n")
+    down = (await net.reported(2))[1]
+    assert down == LinkDown(1, "no subscription: NOAUTH Authentication required.")
+    await net.holds(lambda: far_end.lost)
+
+
+@on_both_loops
 async def test_one_write_per_flush(net):
     """What several effects send leaves together, and not before the flush."""
     far_end = await net.connected()
@@ -209,8 +224,17 @@ async def test_one_write_per_flush(net):
     net.links.flush()
     net.links.flush()
     await net.holds(lambda: far_end.chunks)
+    assert segments_received(far_end) == 1
     ping = b"*1\r\n$4\r\nPING\r\n"
     assert far_end.chunks == [ping + b"*1\r\n$4\r\nINFO\r\n" + ping]
+
+
+def segments_received(far_end):
+    """How many segments with data came: without Nagle's algorithm each write is one."""
+    info = far_end.transport.get_extra_info("socket").getsockopt(
+        socket.IPPROTO_TCP, socket.TCP_INFO, 256
+    )
+    return struct.unpack_from("I", info, 152)[0]  # tcpi_data_segs_in
 
 
 @pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS)
@@ -312,14 +336,56 @@ async def test_sending_on_a_link_that_just_broke(net):
 
 
 @on_both_loops
-async def test_last_words(net):
-    """What is sent in the step that closes the link still leaves."""
+async def test_closing_a_link_that_just_broke(net):
+    """A link that is closed and re-opened before its break is told is never told of it."""
     far_end = await net.connected()
-    net.links.send(Send(1, (Request(("SLAVEOF", "NO", "ONE")),)))
-    net.links.close(1)
-    net.links.flush()
+
+    def reopen():
+        net.links.close(1)
+        net.open()
+
+    loop = asyncio.get_running_loop()
+    net.react = lambda seen: isinstance(seen, Reply) and loop.call_soon(reopen)
+    net.ask(PING)
+    far_end.say(b"+PONG\r\n+PONG\r\n")
     await net.holds(lambda: far_end.lost)
-    assert b"SLAVEOF" in b"".join(far_end.chunks)
+    assert [type(seen) for seen in await net.reported(3)] == [LinkUp, Reply, LinkUp]
+    net.ask(PING)
+    (await net.far_end(1)).say(b"+PONG\r\n")
+    assert (await net.reported(4))[3] == Reply(1, PING, b"PONG")
+
+
+@on_both_loops
+async def test_closing_an_attempt_that_gets_no_answer(net):
+    """An attempt that waits for its SYN to be answered is given up at once, with its socket."""
+    with socket.socket() as deaf, socket.socket() as first, socket.socket() as second:
+        deaf.bind((HOST, 0))
+        deaf.listen(0)
+        for queued in (first, second):
+            queued.setblocking(False)
+            queued.connect_ex(deaf.getsockname())
+        before = open_sockets()
+        net.open(port=deaf.getsockname()[1])
+        await net.holds(lambda: open_sockets() > before)
+        net.links.close(1)
+        await net.holds(lambda: open_sockets() == before)
+    assert net.seen == []
+
+
+@pytest.mark.parametrize("size", [0, 10_000_000])
+@pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS)
+def test_last_words(new_loop, size):
+    """What is sent in the step that closes the link still leaves, also behind a full buffer."""
+
+    async def scenario(net):
+        far_end = await net.connected()
+        net.links.send(Send(1, (Request(("ECHO", "x" * size)), Request(("SLAVEOF", "NO", "ONE")))))
+        net.links.close(1)
+        net.links.flush()
+        await net.holds(lambda: far_end.lost)
+        assert b"SLAVEOF" in far_end.chunks[-1]
+
+    play(scenario, new_loop)
 
 
 @pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS)
@@ -470,15 +536,19 @@ def test_nonsense_is_refused(nonsense, chunk):
 
 
 def test_unread_bytes_are_bounded(monkeypatch):
-    """A reply that does not end is given up, with or without line ends in it."""
+    """However a reply that does not end is made up, it is given up."""
     monkeypatch.setattr(links_module, "MAX_REPLY_BYTES", 1_000_000)
-    reader = ReplyReader()
-    line = b"x" * 999 + b"\n"
-    reader.read(b"$2000000\r\n")
-    for _ in range(999):
-        assert reader.read(line) == []
+    element = b"$100000\r\n%b\r\n" % (b"x" * 100_000)
+    assert len(read([b"*9\r\n", *[element] * 9])) == 1
     with pytest.raises(resp.ProtocolError, match="endless reply"):
-        reader.read(line)
+        read([b"*11\r\n", *[element] * 10])
+    with pytest.raises(resp.ProtocolError, match="length out of range"):
+        read([b"$1000001\r\n"])
+
+
+def test_null_replies():
+    """RESP2 has two ways to say nothing; an aborted EXEC uses the second."""
+    assert read([b"$-1\r\n*-1\r\n*2\r\n$-1\r\n*-1\r\n"]) == [None, None, [None, None]]
 
 
 def test_a_large_info_is_read():
@@ -500,3 +570,20 @@ def test_chunks_do_not_matter(replies, data):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)))))
     chunks = [wire[slice(*ends)] for ends in pairwise([0, *cuts, len(wire)])]
     assert read(chunks) == replies
+
+
+TOKENS = (
+    b"+OK\r\n|-ERR x\r\n|:1\r\n|:-0\r\n|$1\r\n|$-1\r\n|*2\r\n|*0\r\n|*-1\r\n|x|\r\n|\r|\n|$|*|1"
+)
+
+
+@given(st.lists(st.sampled_from(TOKENS.split(b"|"))))
+def test_as_hiredis(tokens):
+    """What is accepted has the meaning that hiredis gives it."""
+    try:
+        ours = read(tokens)
+    except resp.ProtocolError:
+        return
+    reader = hiredis.Reader(replyError=ErrorReply, notEnoughData=Ellipsis)
+    reader.feed(b"".join(tokens))
+    assert ours == [reader.gets() for _ in ours]

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from sentinel_py.config import Config, load
-from sentinel_py.lines import Line
-from sentinel_py.rewrite import CACHED_LINES, SIGNATURE, merged, rewrite
+from sentinel_py.lines import CACHED_LINES, Line, split
+from sentinel_py.rewrite import SIGNATURE, merged, rewrite
 from sentinel_py.storage import LOCAL, SaveError
 
 
@@ -159,6 +159,13 @@ def test_all_parts_are_written():
         "user default on",
         "sentinel myid x",
     ]
+
+
+def test_users_are_quoted():
+    """A quote in a user's name or key pattern does not break the line."""
+    disk = MemoryDisk()
+    rewrite("/c", Config("/c"), [], ["user o'neil on ~\"* +@all"], disk)
+    assert split(disk.text.splitlines()[-1]) == ["user", "o'neil", "on", '~"*', "+@all"]
 
 
 def test_hand_edits_survive(tmp_path, monkeypatch):

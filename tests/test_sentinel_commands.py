@@ -17,6 +17,7 @@ from sentinel_py.core.messages import Answer, DownQuestion, Monitor, Resolved
 from sentinel_py.core.model import Address, Options, State
 from sentinel_py.core.roster import add_master, add_peer, add_replica
 from sentinel_py.core.sentinel import Sentinel
+from sentinel_py.notation import parse_notation
 from sentinel_py.resp import (
     NOT_AN_INTEGER,
     NULL_ARRAY,
@@ -155,6 +156,16 @@ def test_every_subcommand_is_documented(host):
     for command in (host.find(), *host.find().subcommands.values()):
         assert command.docs.summary
         assert command.docs.group == "sentinel"
+
+
+def test_arguments_are_documented(host):
+    """The documented arguments are as many as the arity asks for."""
+    for command in host.find().subcommands.values():
+        arguments = parse_notation(command.docs.arguments)
+        if command.arity > 0:
+            assert 2 + len(arguments) == command.arity
+        else:
+            assert "..." in command.docs.arguments
 
 
 # Questions ---------------------------------------------------------------------------------------

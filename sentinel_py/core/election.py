@@ -12,10 +12,11 @@ protects another leader's work, and cut short where nobody can be at work.
 from __future__ import annotations
 
 from collections import Counter
+from operator import itemgetter
 
 from sentinel_py.core import failover, requests
 from sentinel_py.core.messages import DownAnswer, DownQuestion, Level, Reply
-from sentinel_py.core.model import MAX_EPOCH, Failover, Master, Peer, Phase, Wait
+from sentinel_py.core.model import Failover, Master, Peer, Phase, Wait
 from sentinel_py.core.roster import look_up
 from sentinel_py.core.turn import Turn
 
@@ -64,11 +65,10 @@ def ask_peers(turn: Turn, master: Master, *, apart_ms: int) -> None:
     """
     if not master.is_down:
         return
-    candidate = turn.state.myid if master.failover else "*"
     for peer in master.peers.values():
         asked_at = peer.asked_at if peer.asked_at is not None else peer.answered_at
         if peer.command.is_up and (asked_at is None or turn.now >= asked_at + apart_ms):
-            requests.ask_down(turn, peer, candidate)
+            requests.ask_down(turn, peer)
 
 
 def _forget_stale_answers(turn: Turn, master: Master) -> None:
@@ -88,8 +88,13 @@ def take_answer(turn: Turn, peer: Peer, reply: Reply) -> None:
         case _:
             return
     master = peer.master
+    asked, asking = reply.request.args, requests.down_question(turn.state, master)
+    if asked[:4] != asking[:4]:
+        return  # the master has moved since
+    if asked == asking:
+        peer.asked_at = None
+    was_mute = peer.answered_at is None
     peer.answered_at = turn.now
-    peer.asked_at = None
     peer.says_down = down == 1
     voted = leader != b"*"
     if voted and epoch != peer.leader_epoch:
@@ -100,6 +105,8 @@ def take_answer(turn: Turn, peer: Peer, reply: Reply) -> None:
         peer.leader_epoch = epoch
     check_odown(turn, master)
     count_votes(turn, master)
+    if was_mute and master.wait is Wait.NOT_ELECTED:
+        _try_soon(turn, master)
 
 
 def peer_connected(turn: Turn, peer: Peer) -> None:
@@ -184,9 +191,12 @@ def _find(turn: Turn, question: DownQuestion) -> Master | None:
 def cast_vote(turn: Turn, master: Master, epoch: int, candidate: str) -> None:
     """Vote for ``candidate`` unless this epoch's vote for this master is already cast."""
     state = turn.state
-    if epoch > MAX_EPOCH:
+    if not state.believes(epoch):
         return
     raise_epoch(turn, epoch)
+    if state.current_epoch > epoch and candidate in master.peers:
+        # It cannot win in an epoch that is over: tell it which one we are in.
+        requests.say_hello(turn, master.peers[candidate])
     if master.leader_epoch >= epoch or state.current_epoch > epoch or _is_leading(master):
         return
     master.leader, master.leader_epoch = candidate, epoch
@@ -194,7 +204,7 @@ def cast_vote(turn: Turn, master: Master, epoch: int, candidate: str) -> None:
     turn.notice(Level.WARNING, "+vote-for-leader", text=f"{candidate} {epoch}")
     if candidate != state.myid:
         if master.failover:
-            _give_up(turn, master)
+            failover.step_down(turn, master)
         _wait_for(turn, master, candidate)
 
 
@@ -220,6 +230,8 @@ def raise_epoch(turn: Turn, epoch: int) -> None:
         turn.state.current_epoch = epoch
         turn.save()
         turn.notice(Level.WARNING, "+new-epoch", text=str(epoch))
+        for master in turn.state.masters.values():
+            count_votes(turn, master)
 
 
 def count_votes(turn: Turn, master: Master) -> None:
@@ -227,31 +239,36 @@ def count_votes(turn: Turn, master: Master) -> None:
     attempt = master.failover
     if attempt is None or attempt.phase is not Phase.WAIT_START:
         return
-    votes, missing = _tally(master, attempt)
+    votes = _tally(master, attempt)
     needed = max(master.majority, master.options.quorum)
-    favourite, count = votes.most_common(1)[0]
+    favourite, count = max(votes.items(), key=itemgetter(1), default=("", 0))
     if count >= needed and favourite == turn.state.myid:
         failover.elected(turn, master, attempt)
     elif count >= needed:
         _give_up(turn, master)
         _wait_for(turn, master, favourite)
-    elif missing == 0 and len(votes) > 1:
+    elif _is_over(turn, master, attempt):
         _give_up(turn, master)
         try_again(turn, master)
 
 
-def _tally(master: Master, attempt: Failover) -> tuple[Counter[str], int]:
-    """The attempt's votes by candidate, and how many peers within reach have yet to answer."""
-    votes: Counter[str] = Counter()
-    missing = 0
-    if master.leader and master.leader_epoch == attempt.epoch:
-        votes[master.leader] += 1
-    for peer in master.peers.values():
-        if peer.leader_epoch < attempt.epoch:
-            missing += peer.command.is_up and not peer.is_down
-        elif peer.leader_epoch == attempt.epoch and peer.leader:
-            votes[peer.leader] += 1
-    return votes, missing
+def _tally(master: Master, attempt: Failover) -> Counter[str]:
+    voters: list[Master | Peer] = [master, *master.peers.values()]
+    return Counter(v.leader for v in voters if v.leader and v.leader_epoch == attempt.epoch)
+
+
+def _is_over(turn: Turn, master: Master, attempt: Failover) -> bool:
+    """Whether all within reach have answered, and some refused us in this epoch only.
+
+    Their votes are spent on another or on nobody they remember, or their epoch is later than the
+    attempt's. While only votes from out of reach are missing, another epoch would not help.
+    """
+    within_reach = [p for p in master.peers.values() if p.command.is_up and not p.is_down]
+    if any(peer.asked_at is not None or peer.answered_at is None for peer in within_reach):
+        return False
+    ours = turn.state.myid, attempt.epoch
+    spent = [p.leader_epoch for p in within_reach if (p.leader, p.leader_epoch) != ours]
+    return any(max(epoch, turn.state.current_epoch - 1) >= attempt.epoch for epoch in spent)
 
 
 def attempt_deadline_at(turn: Turn, master: Master, attempt: Failover) -> int:

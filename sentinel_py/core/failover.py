@@ -9,7 +9,7 @@ is only for answers that do not come.
 from __future__ import annotations
 
 from sentinel_py.core import election, requests, roster
-from sentinel_py.core.messages import FailOver, Level, Refused
+from sentinel_py.core.messages import ErrorReply, FailOver, Level, Refused, Reply
 from sentinel_py.core.model import (
     Address,
     Failover,
@@ -29,6 +29,9 @@ _FRESH_INFO_WAIT_MS = 200
 _NEVER = 2**62
 
 
+_STOCK_WAY_OUT = "SENTINEL FAILOVER without COORDINATED does not need it to agree"
+
+
 def on_order(turn: Turn, order: FailOver) -> None:
     """``SENTINEL FAILOVER``: nobody is asked, the master may be well."""
     master = turn.state.masters.get(order.name)
@@ -38,12 +41,18 @@ def on_order(turn: Turn, order: FailOver) -> None:
         turn.answer(order.ticket, Refused("Failover already in progress", "INPROG"))
     elif choose(turn, master) is None:
         turn.answer(order.ticket, Refused("No suitable replica to promote", "NOGOODSLAVE"))
-    else:
+    elif not order.coordinated:
         start(turn, master, forced=True)
         turn.answer(order.ticket)
+    elif master.is_down or not master.command.is_up:
+        turn.answer(order.ticket, Refused(f"The master cannot be asked. {_STOCK_WAY_OUT}"))
+    else:
+        attempt = start(turn, master, forced=True)
+        attempt.is_coordinated = True
+        attempt.ticket = order.ticket
 
 
-def start(turn: Turn, master: Master, *, forced: bool) -> None:
+def start(turn: Turn, master: Master, *, forced: bool) -> Failover:
     """Begin an attempt in a new epoch; a forced one needs nobody's vote."""
     epoch = turn.state.current_epoch + 1
     attempt = Failover(epoch, forced, started_at=turn.now, phase_at=turn.now)
@@ -60,6 +69,7 @@ def start(turn: Turn, master: Master, *, forced: bool) -> None:
         elected(turn, master, attempt)
     else:
         election.count_votes(turn, master)
+    return attempt
 
 
 def elected(turn: Turn, master: Master, attempt: Failover) -> None:
@@ -74,10 +84,20 @@ def abort(turn: Turn, master: Master, event: str) -> None:
     """Leave the attempt; what may start the next one before its rest is over is the caller's."""
     turn.notice(Level.WARNING, event, master)
     assert master.failover is not None
+    _call_off(turn, master, master.failover)
     master.failover = None
     for replica in master.replicas.values():
         replica.reconf = Reconf.NONE
     turn.touch(master)
+
+
+def step_down(turn: Turn, master: Master) -> None:
+    """Leave the field to another sentinel that we vote for."""
+    assert master.failover is not None
+    if master.failover.phase is Phase.RECONF:
+        _end(turn, master)
+    else:
+        abort(turn, master, "-failover-abort-not-elected")
 
 
 def attend(turn: Turn, master: Master) -> int:
@@ -199,7 +219,10 @@ def _promote(turn: Turn, master: Master, attempt: Failover) -> int:
     chosen = attempt.chosen
     assert chosen is not None
     if chosen.command.is_up:
-        requests.follow(turn, chosen, None)
+        if attempt.is_coordinated:
+            requests.hand_over(turn, master, chosen.address)
+        else:
+            requests.follow(turn, chosen, None)
         _enter(turn, attempt, Phase.WAIT_PROMOTION)
         turn.notice(Level.NOTICE, "+failover-state-wait-promotion", chosen)
     return _wait_for_promotion(turn, master, attempt)
@@ -209,7 +232,7 @@ def _wait_for_promotion(turn: Turn, master: Master, attempt: Failover) -> int:
     """The chosen one's INFO ends this phase; its death, or failover-timeout, ends the attempt."""
     assert attempt.chosen is not None
     deadline_at = attempt.phase_at + master.options.failover_timeout_ms
-    if attempt.chosen.is_down:
+    if attempt.chosen.is_down or (attempt.is_coordinated and master.is_down):
         abort(turn, master, "-failover-abort-slave-timeout")
         election.try_again(turn, master)
     elif turn.now >= deadline_at:
@@ -220,9 +243,33 @@ def _wait_for_promotion(turn: Turn, master: Master, attempt: Failover) -> int:
 def not_promoted(turn: Turn, attempt: Failover) -> None:
     """The chosen one still is a replica: if the order was lost with its connection, repeat it."""
     assert attempt.chosen is not None
-    if attempt.chosen.command.up_at >= attempt.phase_at:
+    if attempt.chosen.command.up_at >= attempt.phase_at and not attempt.is_coordinated:
         requests.follow(turn, attempt.chosen, None)
         attempt.phase_at = turn.now + 1
+
+
+def master_agreed(turn: Turn, master: Master, reply: Reply) -> None:
+    """The master's answer to the order to hand over; a master that knows no such order refuses."""
+    attempt = master.failover
+    if attempt is None or attempt.ticket is None:
+        return
+    if isinstance(reply.value, ErrorReply):
+        turn.answer(
+            attempt.ticket, Refused(f"The master says: {reply.value.text}. {_STOCK_WAY_OUT}")
+        )
+        attempt.ticket = None
+        abort(turn, master, "-failover-abort-slave-timeout")
+    else:
+        turn.answer(attempt.ticket)
+        attempt.ticket = None
+
+
+def _call_off(turn: Turn, master: Master, attempt: Failover) -> None:
+    """Leave nobody waiting for a coordinated failover that has ended."""
+    if attempt.is_coordinated and attempt.phase is Phase.WAIT_PROMOTION:
+        requests.call_off(turn, master)
+    if attempt.ticket is not None:
+        turn.answer(attempt.ticket, Refused("The failover was aborted, see the log"))
 
 
 def promoted(turn: Turn, master: Master, attempt: Failover) -> None:
@@ -299,7 +346,7 @@ def _reconfigure(turn: Turn, master: Master, attempt: Failover) -> int:
     others = [replica for replica in master.replicas.values() if not replica.demote]
     _give_up_on_silent(turn, others)
     waiting = [r for r in others if r.reconf is not Reconf.DONE and not r.is_down]
-    if not waiting:
+    if not waiting or master.is_odown:
         _end(turn, master)
         return _NEVER
     untold = [r for r in waiting if r.reconf is Reconf.NONE and r.command.is_up]
@@ -348,5 +395,6 @@ def follow_progress(turn: Turn, replica: Replica) -> None:
 def _end(turn: Turn, master: Master) -> None:
     turn.notice(Level.WARNING, "+failover-end", master)
     master.failover = None
+    turn.touch(master)
     for replica in master.replicas.values():
         replica.reconf = Reconf.NONE

@@ -62,6 +62,8 @@ def receive(turn: Turn, payload: str) -> None:
     hello = parse(payload)
     if hello is None or hello.run_id == turn.state.myid:
         return
+    if not turn.state.believes(max(hello.epoch, hello.config_epoch)):
+        return
     master = turn.state.masters.get(hello.master)
     if master is None:
         return

@@ -18,6 +18,9 @@ REPLICAS_MAX = 1_000
 """Replicas per master; an INFO that names more comes from no sane server."""
 
 
+PORT_MAX = 65535
+
+
 class InfoError(ValueError):
     """An INFO whose numbers are none: whatever answers there is no Redis."""
 
@@ -130,6 +133,8 @@ def _discover(turn: Turn, master: Master, report: Report) -> None:
                 turn.resolve(host)
             continue
         if master.replica_at(address) or len(master.replicas) >= REPLICAS_MAX:
+            continue
+        if not 0 < port <= PORT_MAX or address.same_as(master.address):
             continue
         replica = roster.add_replica(turn.state, turn.now, master, address)
         turn.notice(Level.NOTICE, "+slave", replica)

@@ -49,6 +49,7 @@ class Ask(Enum):
     INFO = "info"
     HELLO = "hello"
     DOWN = "is-master-down-by-addr"
+    HAND_OVER = "failover"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +166,11 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class FailOver:
-    """``SENTINEL FAILOVER``."""
+    """``SENTINEL FAILOVER``, with or without ``COORDINATED``."""
 
     ticket: int
     name: str
+    coordinated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

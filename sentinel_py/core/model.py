@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from sentinel_py.core.messages import Monitor
 
 MAX_EPOCH = 2**63 - 1
-"""Epochs above are refused: one forged message must not use up the counter for good."""
+"""What files and the wire can hold."""
+
+EPOCH_LEAP_MAX = 2**32
+"""Epochs that are further ahead of ours are refused: one forged message must not use up the counter
+for good, and no group of sentinels has come that far by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,8 @@ class Failover:
     phase: Phase = Phase.WAIT_START
     phase_at: int = 0
     chosen: Replica | None = None
+    is_coordinated: bool = False
+    ticket: int | None = None  # the order to answer when the master has agreed
 
 
 class Wait(Enum):
@@ -321,6 +327,10 @@ class State:
     @property
     def is_tilted(self) -> bool:
         return self.tilt_at is not None
+
+    def believes(self, epoch: int) -> bool:
+        """Whether an epoch from outside may be taken for real."""
+        return epoch <= min(MAX_EPOCH, self.current_epoch + EPOCH_LEAP_MAX)
 
     def shown(self, address: Address) -> str:
         """The address's host as rows, events, hello and the config file show it."""

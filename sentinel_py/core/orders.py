@@ -64,23 +64,22 @@ def _refusals_answered(turn: Turn, ticket: int) -> Iterator[None]:
 
 def monitor(turn: Turn, order: Monitor) -> None:
     with _refusals_answered(turn, order.ticket):
-        _, port = _checked_numbers(order)
-        address = look_up(turn.state, order.host, port)
+        _check_numbers(order)
+        address = look_up(turn.state, order.host, int(order.port))
         if address is None and turn.state.settings.resolve_hostnames:
             _wait_for_name(turn, order)
         else:
             _watch(turn, order, address)
 
 
-def _checked_numbers(order: Monitor) -> tuple[int, int]:
-    quorum, port = integer(order.quorum), integer(order.port)
+def _check_numbers(order: Monitor) -> None:
+    quorum = integer(order.quorum)
     if quorum is None:
         raise Refused("Invalid quorum")
-    if port is None:
+    if integer(order.port) is None:
         raise Refused("Invalid port")
     if quorum <= 0:
         raise Refused("Quorum must be 1 or greater.")
-    return quorum, port
 
 
 def _wait_for_name(turn: Turn, order: Monitor) -> None:
@@ -98,25 +97,24 @@ def name_resolved(turn: Turn, resolved: Resolved) -> None:
     waiting[:] = [order for order in waiting if order.host != resolved.host]
     for order in due:
         with _refusals_answered(turn, order.ticket):
-            _, port = _checked_numbers(order)
             ip = resolved.ip
-            _watch(turn, order, Address(order.host, port, ip) if ip else None)
+            _watch(turn, order, Address(order.host, int(order.port), ip) if ip else None)
 
 
 def _watch(turn: Turn, order: Monitor, address: Address | None) -> None:
-    quorum, _ = _checked_numbers(order)
+    """The checks behind those of the numbers, then the deed."""
     if address is None:
         raise Refused("Invalid IP address or hostname specified")
     if not 0 <= address.port <= MAX_PORT:
         raise Refused("Invalid port number.")
     if order.name in turn.state.masters:
         raise Refused("Duplicate master name.")
-    options = default_options(turn.state, quorum)
+    options = default_options(turn.state, int(order.quorum))
     master = add_master(turn.state, turn.now, order.name, address, options)
     turn.touch(master)
     turn.save()
     turn.answer(order.ticket)
-    turn.notice(Level.WARNING, "+monitor", master, f"quorum {quorum}")
+    turn.notice(Level.WARNING, "+monitor", master, f"quorum {options.quorum}")
 
 
 def remove(turn: Turn, order: Remove) -> None:

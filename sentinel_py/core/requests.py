@@ -109,23 +109,49 @@ def follow(turn: Turn, node: DataNode, address: Address | None) -> None:
     ask_info(turn, node)
 
 
+def hand_over(turn: Turn, master: Master, address: Address) -> None:
+    """Have the master make a replica its successor: it stops writes until that has caught up."""
+    turn.send(
+        master.command,
+        _command(
+            master,
+            "FAILOVER",
+            "TO",
+            turn.state.shown(address),
+            str(address.port),
+            "TIMEOUT",
+            str(master.options.failover_timeout_ms),
+            ask=Ask.HAND_OVER,
+        ),
+    )
+
+
+def call_off(turn: Turn, master: Master) -> None:
+    if master.command.is_up:
+        turn.send(master.command, _command(master, "FAILOVER", "ABORT"))
+
+
 def kill_script(turn: Turn, node: DataNode) -> None:
     turn.send(node.command, _command(node, "SCRIPT", "KILL"))
 
 
-def ask_down(turn: Turn, peer: Peer, candidate: str) -> None:
-    """Ask a peer whether it sees the master down; and for its vote, unless candidate is ``*``."""
-    address = peer.master.address
-    words = (
+def ask_down(turn: Turn, peer: Peer) -> None:
+    peer.asked_at = turn.now
+    question = down_question(turn.state, peer.master)
+    turn.send(peer.command, Request(question, Ask.DOWN, peer.master.name))
+
+
+def down_question(state: State, master: Master) -> tuple[str, ...]:
+    """Is the master down; and, when we are a candidate, the request for a vote in that epoch."""
+    attempt = master.failover
+    return (
         "SENTINEL",
         "is-master-down-by-addr",
-        turn.state.shown(address),
-        str(address.port),
-        str(turn.state.current_epoch),
-        candidate,
+        state.shown(master.address),
+        str(master.address.port),
+        str(attempt.epoch if attempt else state.current_epoch),
+        state.myid if attempt else "*",
     )
-    peer.asked_at = turn.now
-    turn.send(peer.command, Request(words, Ask.DOWN, peer.master.name))
 
 
 def _command(instance: Instance, name: str, *args: str, ask: Ask = Ask.FORGET) -> Request:

@@ -25,6 +25,9 @@ from sentinel_py.core.model import (
 )
 from sentinel_py.core.turn import Turn, links_of
 
+NAMES_MAX = 10_000
+"""Host names with an ip; hello is not authenticated, so somebody may make them up."""
+
 _IPV4_PARTS_MAX = 4
 
 
@@ -72,9 +75,10 @@ def look_up(state: State, host: str, port: int) -> Address | None:
 
 def name_resolved(turn: Turn, host: str, ip: str | None) -> None:
     """Book a name's ip and move the instances that go by it; a failed look-up changes nothing."""
-    if ip is None or turn.state.names.get(host) == ip:
+    names = turn.state.names
+    if ip is None or names.get(host) == ip or (host not in names and len(names) >= NAMES_MAX):
         return
-    turn.state.names[host] = ip
+    names[host] = ip
     for master in turn.state.masters.values():
         for instance in master.instances():
             if instance.address.host == host and instance.address.ip != ip:

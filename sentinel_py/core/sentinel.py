@@ -31,7 +31,7 @@ from sentinel_py.core.messages import (
     SimulateFailure,
     Wake,
 )
-from sentinel_py.core.model import DataNode, Instance, Peer, State
+from sentinel_py.core.model import DataNode, Instance, Master, Peer, State
 from sentinel_py.core.turn import Turn
 
 _ATTENTION_MAX = 100_000
@@ -186,6 +186,12 @@ def _read_down(turn: Turn, owners: list[Instance], reply: Reply) -> None:
             election.take_answer(turn, owner, reply)
 
 
+def _read_hand_over(turn: Turn, owners: list[Instance], reply: Reply) -> None:
+    for owner in owners:
+        if isinstance(owner, Master):
+            failover.master_agreed(turn, owner, reply)
+
+
 def _channel_message(turn: Turn, event: ChannelMessage) -> None:
     if link := turn.state.links.get(event.link):
         link.heard_at = turn.now
@@ -208,6 +214,7 @@ _READERS: dict[Ask, Callable[[Turn, list[Instance], Reply], None]] = {
     Ask.INFO: _read_info,
     Ask.HELLO: _read_hello,
     Ask.DOWN: _read_down,
+    Ask.HAND_OVER: _read_hand_over,
 }
 
 _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {

@@ -323,15 +323,15 @@ class Stage:
     def do_revive(self, *names):
         """``revive M``: a killed or cut off node is back as it was, with fresh connections."""
         for name in names:
-            self.drop_links_of(self.nodes[name], *LinkKind)
             del self.conditions[name]
+            self.drop_links_of(self.nodes[name], *LinkKind)
 
     def do_restart(self, name):
         """``restart M``: the server comes up as another process, with another run id."""
         node = self.nodes[name]
         node.restarts += 1
-        self.drop_links_of(node, *LinkKind)
         self.conditions.pop(name, None)
+        self.drop_links_of(node, *LinkKind)
 
     def do_now(self, name, **fields):
         """``now R1 offset=10 follows=R2 says=-LOADING``: what a node is from now on."""

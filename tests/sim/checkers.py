@@ -93,7 +93,7 @@ class Checkers:
         book = self._book(life)
         if handler := _NOTICES.get(notice.name):
             handler(self, life, book, notice.text.split(" "))
-        if book.is_tilted and notice.name in ACTIONS:
+        if book.is_tilted and notice.name in ACTIONS and not _is_ordered(life, notice):
             raise Violation("no action in tilt", f"{life.name}: {notice.name} {notice.text}")
         for listener in self.listeners:
             listener(life, notice)
@@ -194,6 +194,14 @@ _NOTICES = {
     "+try-failover": Checkers._on_try,
     "-monitor": Checkers._on_forgotten,
 }
+
+
+def _is_ordered(life, notice):
+    """An operator's FAILOVER begins in TILT, too, and goes on when that is over."""
+    if notice.name not in ("+try-failover", "+elected-leader"):
+        return False
+    failover = life.state.masters[notice.text.split(" ")[1]].failover
+    return failover is not None and failover.forced
 
 
 def _epochs(state):

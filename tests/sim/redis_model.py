@@ -397,7 +397,9 @@ class _MasterLink(asyncio.Protocol):
             self._send(b"REPLCONF", b"ACK", self._server.offset)
 
     def _send(self, *words):
-        self._transport.write(encode([str(w).encode() if isinstance(w, int) else w for w in words], 2))
+        self._transport.write(
+            encode([str(w).encode() if isinstance(w, int) else w for w in words], 2)
+        )
 
     def connection_made(self, transport):
         self._transport = transport

@@ -23,7 +23,7 @@ from sentinel_py.server import Server
 from sentinel_py.server_options import ServerOptions
 from sentinel_py.session import Session
 from sentinel_py.storage import SaveError
-from sentinel_py.table import base_commands
+from sentinel_py.generic_commands import base_commands
 
 from .disk import SimDisk
 
@@ -82,18 +82,19 @@ class SentinelLife:
         self.config_file = CONFIG_FILE
         self.run_id = f"{machine.rng.getrandbits(160):040x}"
 
-    def begin(self):
-        loop = self.process.loop
-        self._config = config.load(CONFIG_FILE, disk=self.machine.disk)
-        self.core = Sentinel(self._restored(), Random(self.machine.rng.getrandbits(64)))
-        self.node = Node(self.core, self, loop)
+        self._config = config.load(CONFIG_FILE, disk=machine.disk)
+        self.core = Sentinel(self._restored(), Random(machine.rng.getrandbits(64)))
+        self.node = Node(self.core, self, process.loop)
         self.links = _SeenLinks(self)
         table = CommandTable([*base_commands(), build(_SeenNode(self), self)])
         self._acl = Acl.from_config(table)
         self._server = _SimServer(ServerOptions(), table, self._acl, self)
         self.publisher = _SeenNotifier(self, self._server.publish)
-        self.machine.observer.started(self)
-        loop.create_task(self._server.start()).add_done_callback(asyncio.Future.result)
+        machine.observer.started(self)
+
+    def begin(self):
+        task = self.process.loop.create_task(self._server.start())
+        task.add_done_callback(asyncio.Future.result)
         self.node.start()
 
     def _restored(self):

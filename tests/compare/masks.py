@@ -1,0 +1,65 @@
+"""What may differ between any two sentinels: ids, ports, ages, measurements, the order of tables."""
+
+import re
+
+# redis-sentinel keeps these in hash tables, in an order that changes with each start.
+UNORDERED = re.compile(r"(COMMAND|ACL (CAT|GETUSER)|SENTINEL (MASTERS|PRIMARIES|INFO-CACHE)|ROLE)\b")
+
+# The line behind one of these is its value.
+VOLATILE_FIELDS = re.compile(
+    r"\s*\$("
+    r"runid|last-ping-sent|last-ok-ping-reply|last-ping-reply|s-down-time|o-down-time|info-refresh"
+    r"|role-reported-time|last-hello-message|slave-repl-offset|link-pending-commands"
+    r"|master-link-down-time|age-seconds|entry-id|timestamp-created|timestamp-last-updated"
+    r"|id|version"
+    r")"
+)
+
+_MEASURED = "|".join(
+    (
+        "redis_version|redis_git_sha1|redis_build_id|os|gcc_version|process_id|run_id|executable",
+        "server_time_usec|uptime_in_seconds|hz|lru_clock|config_file|monotonic_clock",
+        "connected_clients|client_recent_max_input_buffer|client_recent_max_output_buffer",
+        "total_connections_received|total_commands_processed|instantaneous_ops_per_sec",
+        "total_net_input_bytes|total_net_output_bytes|instantaneous_input_kbps",
+        "instantaneous_output_kbps|total_error_replies|total_reads_processed|unexpected_error_replies",
+        "total_writes_processed|reply_buffer_shrinks|reply_buffer_expands",
+        "used_cpu_[a-z_]+",
+    )
+)
+_CLIENT = "|".join(
+    (
+        "id|fd|age|idle|qbuf|qbuf-free|argv-mem|multi-mem|rbs|rbp|obl|oll|omem|tot-mem",
+        "addr|laddr|events",
+    )
+)
+SUBSTITUTIONS = (
+    (re.compile(r"\b[0-9a-f]{40}\b"), "<id>"),
+    (re.compile(rf"\b({_MEASURED}):.*"), r"\1:<measured>"),
+    (re.compile(rf"\b({_CLIENT})=\S*"), r"\1=<measured>"),
+    (re.compile(r"\bname=sentinel-[0-9a-f]{8}-cmd"), "name=sentinel-<id>-cmd"),
+)
+
+
+class Masks:
+    """The masks, with the ports of this comparison under their names."""
+
+    def __init__(self, ports):
+        names = {str(port): name for port, name in ports.items()}
+        self._ports = re.compile(r"\b(" + "|".join(names) + r")\b")
+        self._names = names
+
+    def apply(self, lines):
+        masked = []
+        for line in lines:
+            if masked and VOLATILE_FIELDS.fullmatch(masked[-1]):
+                masked.append(re.sub(r"\S.*", "<measured>", line))
+            else:
+                masked.append(self._line(line))
+        return masked
+
+    def _line(self, line):
+        line = self._ports.sub(lambda port: f"<{self._names[port[0]]}>", line.rstrip("\r"))
+        for pattern, mask in SUBSTITUTIONS:
+            line = pattern.sub(mask, line)
+        return line

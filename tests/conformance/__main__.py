@@ -1,0 +1,77 @@
+"""`scripts/conformance`: run the suite, tell per unit and in all what passed and what failed."""
+
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+from sentinel_py.local import sentinel_program
+
+from .source import Unavailable, suite_source
+from .suite import Suite, Unit, prepare, units
+
+
+@click.command()
+@click.option("--runs", default=1, show_default=True, help="How many times to run the suite.")
+@click.option("--unit", "patterns", multiple=True, help="Run units like this only; repeatable.")
+@click.option("--against", help="Another sentinel to run instead of ours, such as redis-sentinel.")
+@click.option("--keep", is_flag=True, help="Keep the files and logs of the servers.")
+def main(runs, patterns, against, keep):
+    """Run the Sentinel test suite of Redis against this sentinel."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        source = suite_source()
+        program = shlex.split(against) if against else sentinel_program()
+        require(program[0], "redis-server", "redis-cli", "tclsh", "ps")
+    except Unavailable as reason:
+        click.echo(f"scripts/conformance: {reason}", err=True)
+        sys.exit(2)
+    click.echo(f"The suite of {source.name}, run against {shlex.join(program)}")
+    options = [word for pattern in patterns for word in ("--single", pattern)]
+    results = [run_once(source, program, options, keep) for _ in range(runs)]
+    passed, failed = map(sum, zip(*results, strict=True))
+    click.echo(f"{passed} passed, {failed} failed")
+    sys.exit(bool(failed or not passed))
+
+
+def require(*programs):
+    for program in programs:
+        if not shutil.which(program):
+            raise Unavailable(f"no {program} on PATH")
+
+
+def run_once(source, program, options, keep):
+    """Numbers of tests passed and failed."""
+    folder = Path(tempfile.mkdtemp(prefix="sentinel_py-conformance-"))
+    try:
+        prepare(source, folder, program)
+        with Suite(folder, [*options, *(["--dont-clean"] if keep else [])]) as suite:
+            ended = [show(unit) for unit in units(suite.lines())]
+            if suite.status() and not any(unit.failures for unit in ended):
+                ended.append(show(Unit("end", failures=[f"exit status {suite.status()}"])))
+    finally:
+        if keep:
+            click.echo(f"Files and logs: {folder}/tests/sentinel/tmp")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    passed = sum(unit.passed for unit in ended)
+    failed = sum(len(unit.failures) for unit in ended)
+    took_s = time.monotonic() - ended[0].started_at
+    click.echo(f"{'':28}{passed:4} passed {failed:4} failed {took_s:7.1f} s")
+    return passed, failed
+
+
+def show(unit):
+    if unit.passed or unit.failures:
+        numbers = f"{unit.passed:4} passed {len(unit.failures):4} failed {unit.seconds:7.1f} s"
+        click.echo(f"{unit.name:28}{numbers}")
+    for failure in unit.failures:
+        click.echo(f"    {failure}")
+    return unit
+
+
+main()

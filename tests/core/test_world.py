@@ -1,0 +1,177 @@
+"""Properties of several cores together, in seeded worlds with faults.
+
+``WORLD_SEEDS=1000-2000 pytest tests/core/test_world.py`` tries other seeds; a failure names its seed.
+"""
+
+import os
+from collections import defaultdict
+from random import Random
+
+import pytest
+
+from sentinel_py.core.messages import Answer, Ask, DownAnswer, FailOver, Notice, Save, Send
+
+from .world import World
+
+STORM_MS = 15_000
+
+AGREEMENT_MS = 60_000
+"""Every wait of an election (2 x failover-timeout) may occur once, and some attempts fail."""
+
+SETTLED_MS = 3_000
+
+
+def seeds(first, last):
+    text = os.environ.get("WORLD_SEEDS")
+    return range(*map(int, text.split("-"))) if text else range(first, last)
+
+
+class Votes:
+    """One vote per voter, master and epoch, never back; one elected leader per master and epoch."""
+
+    def __init__(self, world):
+        self.votes = {}
+        self.latest = defaultdict(int)
+        self.leaders = {}
+        world.watches.append(self.watch)
+
+    def watch(self, host, event, effects):
+        for effect in effects:
+            match effect:
+                case Answer(value=DownAnswer(leader=str() as leader, epoch=epoch)):
+                    masters = host.core.state.masters.values()
+                    [name] = [m.name for m in masters if m.address.port == event.port]
+                    self.voted(host, name, epoch, leader)
+                case Send(requests=[request]) if request.ask is Ask.DOWN:
+                    *_, epoch, candidate = request.args
+                    if candidate != "*":
+                        self.voted(host, request.master, int(epoch), candidate)
+                case Notice(name="+elected-leader") if not isinstance(event, FailOver):
+                    self.elected(host, effect.text.split()[1])
+
+    def voted(self, host, master, epoch, leader):
+        assert self.votes.setdefault((host.ip, master, epoch), leader) == leader, "voted twice"
+        assert epoch >= self.latest[host.ip, master], "voted in an epoch that was over"
+        self.latest[host.ip, master] = epoch
+
+    def elected(self, host, master):
+        epoch = host.core.state.masters[master].leader_epoch
+        assert self.leaders.setdefault((master, epoch), host) is host, "two leaders in one epoch"
+
+
+def saves_first(_host, _event, effects):
+    saves = [at for at, effect in enumerate(effects) if isinstance(effect, Save)]
+    assert saves in ([], [0]), "something left before the state was saved"
+
+
+class Storm:
+    """Faults at random times; which kinds there are is drawn from the seed, too."""
+
+    def __init__(self, world, seed):
+        self.world = world
+        self.rng = Random(f"storm {seed}")
+        kinds = [
+            self.crash_redis,
+            self.crash_sentinel,
+            self.hang,
+            self.isolate,
+            self.cut_pair,
+            self.reset,
+            self.slow,
+            self.lose_machine,
+            self.forced,
+        ]
+        self.kinds = self.rng.sample(kinds, self.rng.randint(1, 5))
+        world.crash_in_step = self.rng.choice([0, 0, 0.0005])
+
+    def blow(self, duration_ms):
+        end = self.world.now + duration_ms
+        while self.world.now < end:
+            self.rng.choice(self.kinds)()
+            self.world.run(self.rng.choice([1, 10, 100, 1000, 3000]))
+
+    def crash_redis(self):
+        self.fell(self.rng.choice(self.world.redises))
+
+    def crash_sentinel(self):
+        self.fell(self.rng.choice(self.world.sentinels))
+
+    def fell(self, host):
+        if host.is_up:
+            self.world.crash(host)
+        after_ms = self.rng.choice([10, 500, 4000, 12000])
+        self.world.at(self.world.now + after_ms, lambda: self.world.restart(host))
+
+    def lose_machine(self):
+        """One node of each group dies in the same moment."""
+        for host in [
+            h for h in self.world.redises if h.ip == self.rng.choice(self.world.redises).ip
+        ]:
+            self.fell(host)
+
+    def hang(self):
+        host = self.rng.choice(self.world.redises)
+        host.hangs = not host.hangs
+
+    def isolate(self):
+        host = self.rng.choice(list(self.world.hosts.values()))
+        self.world.heal()
+        for other in self.world.hosts.values():
+            self.world.cut(host, other)
+
+    def cut_pair(self):
+        one, other = self.rng.sample(list(self.world.hosts.values()), 2)
+        self.world.cut(one, other)
+
+    def reset(self):
+        self.world.reset_connection()
+
+    def slow(self):
+        self.world.delay_ms = self.rng.choice([(0, 2), (1, 40), (0, 400)])
+
+    def forced(self):
+        host = self.rng.choice(self.world.sentinels)
+        self.world.order(host, FailOver(1, self.rng.choice(list(self.world.groups))))
+
+    def end(self):
+        """Everything works again, and stays so."""
+        self.world.crash_in_step = 0.0
+        self.world.delay_ms = 0, 2
+        self.world.heal()
+        for host in self.world.hosts.values():
+            host.hangs = False
+            self.world.restart(host)
+
+
+@pytest.mark.parametrize("seed", seeds(0, 12))
+def test_storm(seed):
+    """Votes are never taken back, no epoch has two leaders, and after the storm all agree."""
+    rng = Random(f"layout {seed}")
+    world = World(seed, sentinels=rng.choice([3, 3, 5]), groups=rng.choice([1, 1, 2]))
+    Votes(world)
+    world.watches.append(saves_first)
+    world.run(3_000)
+    storm = Storm(world, seed)
+    storm.blow(STORM_MS)
+    storm.end()
+    heals_by = world.now + AGREEMENT_MS
+    while not all(map(world.is_whole, world.groups)):
+        assert world.now < heals_by, f"seed {seed}: no agreement"
+        world.run(500)
+    world.run(SETTLED_MS)
+    assert all(map(world.is_whole, world.groups)), f"seed {seed}: agreement did not last"
+
+
+@pytest.mark.parametrize("seed", seeds(0, 5))
+def test_calm_failover(seed):
+    """In a calm network all have the new master within 100 ms after down-after."""
+    world = World(seed)
+    Votes(world)
+    world.watches.append(saves_first)
+    world.run(5_000)
+    old = world.agreed_master("group0")
+    world.crash(world.hosts[old.host, old.port])
+    world.run(world.options.down_after_ms + 100)
+    new = world.agreed_master("group0")
+    assert new not in (None, old)
+    assert world.hosts[new.host, new.port].redis.follows is None
