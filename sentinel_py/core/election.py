@@ -145,7 +145,7 @@ def check_odown(turn: Turn, master: Master) -> None:
     quorum = master.options.quorum
     seen = 1 + sum(peer.says_down for peer in master.peers.values())
     is_odown = master.is_down and seen >= quorum
-    if is_odown == master.is_odown:
+    if is_odown == master.is_odown or turn.state.is_tilted:
         return
     master.is_odown = is_odown
     if is_odown:
@@ -237,7 +237,7 @@ def raise_epoch(turn: Turn, epoch: int) -> None:
 def count_votes(turn: Turn, master: Master) -> None:
     """See whether our candidacy has won, is lost, or still hangs on votes to come."""
     attempt = master.failover
-    if attempt is None or attempt.phase is not Phase.WAIT_START:
+    if attempt is None or attempt.phase is not Phase.WAIT_START or turn.state.is_tilted:
         return
     votes = _tally(master, attempt)
     needed = max(master.majority, master.options.quorum)

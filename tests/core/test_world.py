@@ -18,7 +18,8 @@ STORM_MS = 15_000
 AGREEMENT_MS = 60_000
 """Every wait of an election (2 x failover-timeout) may occur once, and some attempts fail."""
 
-SETTLED_MS = 3_000
+SETTLED_MS = 8_000
+"""Agreement must last that long; replicas astray are only put right after failover-timeout."""
 
 
 def seeds(first, last):
@@ -155,11 +156,12 @@ def test_storm(seed):
     storm.blow(STORM_MS)
     storm.end()
     heals_by = world.now + AGREEMENT_MS
-    while not all(map(world.is_whole, world.groups)):
+    whole_since = None
+    while whole_since is None or world.now < whole_since + SETTLED_MS:
         assert world.now < heals_by, f"seed {seed}: no agreement"
         world.run(500)
-    world.run(SETTLED_MS)
-    assert all(map(world.is_whole, world.groups)), f"seed {seed}: agreement did not last"
+        is_whole = all(map(world.is_whole, world.groups))
+        whole_since = (whole_since or world.now) if is_whole else None
 
 
 @pytest.mark.parametrize("seed", seeds(0, 5))

@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 from redis import ResponseError
@@ -13,6 +14,7 @@ from sentinel_py.local import HOST, wait_ready
 from .group import ask
 
 START_WITHIN_S = 15
+EXAMPLE = Path(__file__).parents[2] / "conf" / "sentinel.conf"
 
 
 @pytest.fixture
@@ -86,6 +88,14 @@ def test_a_port_in_use_is_named(fails, tmp_path):
         conf.write_text(f"port {port}\nbind {HOST}\n")
         printed = fails(conf)
     assert re.search(rf"{port}.*Address already in use", printed), printed
+
+
+def test_the_shipped_example_starts(sandbox, program):
+    """Every line of it is valid; only the port is not ours to take."""
+    lines = [line for line in EXAMPLE.read_text().splitlines() if not line.startswith("port ")]
+    sentinel = sandbox.sentinel(lines, program=program)
+    wait_ready([sentinel])
+    assert ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster") == [HOST, "6379"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
