@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sentinel_py.commands import CATEGORIES, Channels, Command
-from sentinel_py.glob import glob_match
+from sentinel_py.core.glob import glob_match
 from sentinel_py.resp import to_bytes
 
 _TEXT_AFTER_ALL = (

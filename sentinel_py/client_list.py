@@ -27,7 +27,7 @@ CLIENT_TYPES = {
 
 def describe_client(session: Session) -> str:
     """The line of CLIENT LIST, without its end."""
-    now = session.server.now()
+    now = session.server.ticked_at
     waiting, command = session.output_bytes, session.last_command
     fields: dict[str, object] = {
         "id": session.client_id,

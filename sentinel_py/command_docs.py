@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sentinel_py.commands import Answer, Command, Docs, Handler, help_reply, subcommand_map
-from sentinel_py.glob import glob_match
+from sentinel_py.core.glob import glob_match
 from sentinel_py.notation import parse_notation
 from sentinel_py.resp import SYNTAX_ERROR, Error, Reply, Set, Simple, to_text
 
@@ -142,79 +142,84 @@ def _entry(
     )
 
 
-def command_command() -> Command:
-    names = "[command-name ...]"
-    subcommands = (
-        _entry("command|count", 2, command_count, Docs("Returns a count of commands.", "2.8.13")),
-        _entry(
-            "command|docs",
-            -2,
-            command_docs,
-            Docs(
-                "Returns documentary information about one, multiple or all commands.",
-                "7.0.0",
-                complexity=_PER_COMMAND,
-                arguments=names,
-            ),
-            tips=_UNORDERED,
+_SUBCOMMANDS = (
+    _entry("command|count", 2, command_count, Docs("Returns a count of commands.", "2.8.13")),
+    _entry(
+        "command|docs",
+        -2,
+        command_docs,
+        Docs(
+            "Returns documentary information about one, multiple or all commands.",
+            "7.0.0",
+            complexity=_PER_COMMAND,
+            arguments="[command-name ...]",
         ),
-        _entry(
-            "command|getkeys",
-            -4,
-            command_getkeys,
-            Docs(
-                "Extracts the key names from an arbitrary command.",
-                "2.8.13",
-                complexity=_PER_WORD,
-                arguments="command [arg ...]",
-            ),
+        tips=_UNORDERED,
+    ),
+    _entry(
+        "command|getkeys",
+        -4,
+        command_getkeys,
+        Docs(
+            "Extracts the key names from an arbitrary command.",
+            "2.8.13",
+            complexity=_PER_WORD,
+            arguments="command [arg ...]",
         ),
-        _entry(
-            "command|getkeysandflags",
-            -4,
-            command_getkeys,
-            Docs(
-                "Extracts the key names and access flags for an arbitrary command.",
-                "7.0.0",
-                complexity=_PER_WORD,
-                arguments="command [arg ...]",
-            ),
+    ),
+    _entry(
+        "command|getkeysandflags",
+        -4,
+        command_getkeys,
+        Docs(
+            "Extracts the key names and access flags for an arbitrary command.",
+            "7.0.0",
+            complexity=_PER_WORD,
+            arguments="command [arg ...]",
         ),
-        _entry(
-            "command|help",
-            2,
-            command_help,
-            Docs("Returns helpful text about the different subcommands.", "5.0.0"),
+    ),
+    _entry(
+        "command|help",
+        2,
+        command_help,
+        Docs("Returns helpful text about the different subcommands.", "5.0.0"),
+    ),
+    _entry(
+        "command|info",
+        -2,
+        command_info,
+        Docs(
+            "Returns information about one, multiple or all commands.",
+            "2.8.13",
+            complexity=_PER_COMMAND,
+            arguments="[command-name ...]",
         ),
-        _entry(
-            "command|info",
-            -2,
-            command_info,
-            Docs(
-                "Returns information about one, multiple or all commands.",
-                "2.8.13",
-                complexity=_PER_COMMAND,
-                arguments=names,
-            ),
-            tips=_UNORDERED,
+        tips=_UNORDERED,
+    ),
+    _entry(
+        "command|list",
+        -2,
+        command_list,
+        Docs(
+            "Returns a list of command names.",
+            "7.0.0",
+            complexity="O(N) where N is the total number of commands",
+            arguments="[FILTERBY <<MODULE module-name>|<ACLCAT category>|"
+            "<PATTERN pattern:pattern>>]",
         ),
-        _entry(
-            "command|list",
-            -2,
-            command_list,
-            Docs(
-                "Returns a list of command names.",
-                "7.0.0",
-                complexity="O(N) where N is the total number of commands",
-                arguments="[FILTERBY <<MODULE module-name>|<ACLCAT category>|"
-                "<PATTERN pattern:pattern>>]",
-            ),
-            tips=_UNORDERED,
-        ),
-    )
-    docs = Docs(
+        tips=_UNORDERED,
+    ),
+)
+
+COMMAND_COMMAND = _entry(
+    "command",
+    -1,
+    command,
+    Docs(
         "Returns detailed information about all commands.",
         "2.8.13",
         complexity="O(N) where N is the total number of commands",
-    )
-    return _entry("command", -1, command, docs, tips=_UNORDERED, subcommands=subcommands)
+    ),
+    tips=_UNORDERED,
+    subcommands=_SUBCOMMANDS,
+)

@@ -117,6 +117,8 @@ class Daemon:
             await self._server.start()
         except (ListenError, AclError, tls.TlsError, config.ConfigError) as error:
             self._warn(str(error))
+            if isinstance(error, tls.TlsError):
+                self._warn("Failed to configure TLS. Check logs for more info.")
             return 1
         self._begin()
         exit_code = await self._ended

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -360,7 +361,7 @@ class Demo:
                 rows.append((heard[0], milestone[0], milestone[2] + last))
         rows.append((self.outage.ended_at - killed_at, "first write", f"taken by {new.address}"))
         self._print("\n  ms after the kill", style="bold")
-        for at_ms, event, text in sorted(rows):
+        for at_ms, event, text in sorted(rows, key=itemgetter(0)):
             self._print(f"  {at_ms:>8}  ", (f"{event:<17}", STYLES.get(event, "")), text)
         found_ms, replaced_ms = rows[1][0], rows[-1][0] - rows[1][0]
         self._print(

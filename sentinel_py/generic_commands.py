@@ -6,12 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sentinel_py.acl_commands import acl_command
+from sentinel_py.acl_commands import ACL_COMMAND
 from sentinel_py.acl_log import Reason
-from sentinel_py.client_commands import BAD_NAME, client_command, is_printable
-from sentinel_py.command_docs import command_command
+from sentinel_py.client_commands import BAD_NAME, CLIENT_COMMAND, is_printable
+from sentinel_py.command_docs import COMMAND_COMMAND
 from sentinel_py.commands import Answer, Command, Docs
-from sentinel_py.pubsub import pubsub_commands
+from sentinel_py.pubsub import PUBSUB_COMMANDS
 from sentinel_py.resp import (
     NO_REPLY,
     OK,
@@ -88,7 +88,7 @@ def hello(session: Session, args: list[bytes]) -> Answer:
     if options.name is not None:
         session.name = options.name
     session.protocol = protocol
-    session.refresh_permissions()
+    session.refresh()
     return {
         "server": "redis",
         "version": REDIS_VERSION,
@@ -146,89 +146,87 @@ def shutdown(session: Session, args: list[bytes]) -> Answer:
 _ALWAYS = ("noscript", "loading", "stale")
 _BEFORE_AUTH = (*_ALWAYS, "fast", "no_auth", "allow_busy")
 
+_GENERIC_COMMANDS = (
+    Command(
+        "auth",
+        -2,
+        auth,
+        flags=_BEFORE_AUTH,
+        extra_categories=("connection",),
+        docs=Docs(
+            "Authenticates the connection.",
+            "1.0.0",
+            "connection",
+            "O(N) where N is the number of passwords defined for the user",
+            "[username] password",
+        ),
+    ),
+    Command(
+        "hello",
+        -1,
+        hello,
+        flags=_BEFORE_AUTH,
+        extra_categories=("connection",),
+        docs=Docs(
+            "Handshakes with the server.",
+            "6.0.0",
+            "connection",
+            arguments="[protover:integer [AUTH <username password>] [SETNAME clientname]]",
+        ),
+    ),
+    Command(
+        "info",
+        -1,
+        info,
+        flags=("loading", "stale"),
+        extra_categories=("dangerous",),
+        tips=(
+            "nondeterministic_output",
+            "request_policy:all_shards",
+            "response_policy:special",
+        ),
+        docs=Docs(
+            "Returns information and statistics about the server.",
+            "1.0.0",
+            arguments="[section ...]",
+        ),
+    ),
+    Command(
+        "ping",
+        -1,
+        ping,
+        flags=("fast",),
+        extra_categories=("connection",),
+        tips=("request_policy:all_shards", "response_policy:all_succeeded"),
+        docs=Docs(
+            "Returns the server's liveliness response.",
+            "1.0.0",
+            "connection",
+            arguments="[message]",
+        ),
+    ),
+    Command(
+        "role",
+        1,
+        role,
+        flags=(*_ALWAYS, "fast"),
+        extra_categories=("admin", "dangerous"),
+        docs=Docs("Returns the role of the instance and the masters it watches.", "2.8.12"),
+    ),
+    Command(
+        "shutdown",
+        -1,
+        shutdown,
+        flags=("admin", *_ALWAYS, "no_multi", "allow_busy"),
+        docs=Docs(
+            "Shuts down the server.",
+            "1.0.0",
+            arguments="[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]",
+        ),
+    ),
+)
+
 
 def base_commands() -> list[Command]:
     """All commands but SENTINEL."""
-    return [
-        acl_command(),
-        client_command(),
-        command_command(),
-        *pubsub_commands(),
-        Command(
-            "auth",
-            -2,
-            auth,
-            flags=_BEFORE_AUTH,
-            extra_categories=("connection",),
-            docs=Docs(
-                "Authenticates the connection.",
-                "1.0.0",
-                "connection",
-                "O(N) where N is the number of passwords defined for the user",
-                "[username] password",
-            ),
-        ),
-        Command(
-            "hello",
-            -1,
-            hello,
-            flags=_BEFORE_AUTH,
-            extra_categories=("connection",),
-            docs=Docs(
-                "Handshakes with the server.",
-                "6.0.0",
-                "connection",
-                arguments="[protover:integer [AUTH <username password>] [SETNAME clientname]]",
-            ),
-        ),
-        Command(
-            "info",
-            -1,
-            info,
-            flags=("loading", "stale"),
-            extra_categories=("dangerous",),
-            tips=(
-                "nondeterministic_output",
-                "request_policy:all_shards",
-                "response_policy:special",
-            ),
-            docs=Docs(
-                "Returns information and statistics about the server.",
-                "1.0.0",
-                arguments="[section ...]",
-            ),
-        ),
-        Command(
-            "ping",
-            -1,
-            ping,
-            flags=("fast",),
-            extra_categories=("connection",),
-            tips=("request_policy:all_shards", "response_policy:all_succeeded"),
-            docs=Docs(
-                "Returns the server's liveliness response.",
-                "1.0.0",
-                "connection",
-                arguments="[message]",
-            ),
-        ),
-        Command(
-            "role",
-            1,
-            role,
-            flags=(*_ALWAYS, "fast"),
-            extra_categories=("admin", "dangerous"),
-            docs=Docs("Returns the role of the instance and the masters it watches.", "2.8.12"),
-        ),
-        Command(
-            "shutdown",
-            -1,
-            shutdown,
-            flags=("admin", *_ALWAYS, "no_multi", "allow_busy"),
-            docs=Docs(
-                "Shuts down the server.",
-                "1.0.0",
-                arguments="[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]",
-            ),
-        ),
-    ]
+    return [ACL_COMMAND, CLIENT_COMMAND, COMMAND_COMMAND, *PUBSUB_COMMANDS, *_GENERIC_COMMANDS]

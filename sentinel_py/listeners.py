@@ -32,8 +32,6 @@ def listen_tcp(options: ServerOptions, port: int) -> list[socket.socket]:
         for address in options.bind:
             opened = _listen_on(address, port, options.tcp_backlog)
             sockets += [] if opened is None else [opened]
-        if not sockets:
-            raise ListenError("Configured to not listen anywhere, exiting.")
     except ListenError:
         for opened in sockets:
             opened.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import shutil
 import signal
 import socket
@@ -207,7 +208,10 @@ class Sandbox:
         folder.mkdir()
         conf = folder / f"{kind}.conf"
         conf.write_text("\n".join([*lines, f'dir "{folder}"', ""]))
-        server = Server(kind, [*program, str(conf)], port, folder)
+        executable, *arguments = program
+        if os.sep in executable:  # a path of the caller's directory, and the process gets its own
+            executable = os.path.abspath(executable)
+        server = Server(kind, [executable, *arguments, str(conf)], port, folder)
         self.servers.append(server)
         return server.start()
 

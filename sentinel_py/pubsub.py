@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sentinel_py.commands import Answer, Channels, Command, Docs
-from sentinel_py.glob import glob_match
+from sentinel_py.core.glob import glob_match
 from sentinel_py.resp import NO_REPLY, RESP2, RESP3, Error, Push, encode, to_text
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _subscribe(session: Session, word: bytes, names: list[bytes], kind: _Kind) -
             held[name] = None
             index.setdefault(name, {})[session] = None
         session.push(_confirmation(session, word, name))
-    session.refresh_permissions()
+    session.refresh()
     return NO_REPLY
 
 
@@ -92,7 +92,7 @@ def _unsubscribe(session: Session, word: bytes, names: list[bytes], kind: _Kind)
             del held[name]
             _remove(index, name, session)
         session.push(_confirmation(session, word, name))
-    session.refresh_permissions()
+    session.refresh()
     return NO_REPLY
 
 
@@ -138,71 +138,67 @@ def publish(session: Session, args: list[bytes]) -> Answer:
 
 _FLAGS = ("pubsub", "noscript", "loading", "stale")
 
-
-def pubsub_commands() -> list[Command]:
-    return [
-        Command(
-            "subscribe",
-            -2,
-            subscribe,
-            flags=_FLAGS,
-            channels=Channels.ALL,
-            docs=Docs(
-                "Listens for messages published to channels.",
-                "2.0.0",
-                "pubsub",
-                "O(N) where N is the number of channels to subscribe to.",
-                "channel ...",
-            ),
+PUBSUB_COMMANDS = (
+    Command(
+        "subscribe",
+        -2,
+        subscribe,
+        flags=_FLAGS,
+        channels=Channels.ALL,
+        docs=Docs(
+            "Listens for messages published to channels.",
+            "2.0.0",
+            "pubsub",
+            "O(N) where N is the number of channels to subscribe to.",
+            "channel ...",
         ),
-        Command(
-            "unsubscribe",
-            -1,
-            unsubscribe,
-            flags=_FLAGS,
-            docs=Docs(
-                "Stops listening to messages posted to channels.",
-                "2.0.0",
-                "pubsub",
-                "O(N) where N is the number of channels to unsubscribe.",
-                "[channel ...]",
-            ),
+    ),
+    Command(
+        "unsubscribe",
+        -1,
+        unsubscribe,
+        flags=_FLAGS,
+        docs=Docs(
+            "Stops listening to messages posted to channels.",
+            "2.0.0",
+            "pubsub",
+            "O(N) where N is the number of channels to unsubscribe.",
+            "[channel ...]",
         ),
-        Command(
-            "psubscribe",
-            -2,
-            psubscribe,
-            flags=_FLAGS,
-            channels=Channels.ALL_PATTERNS,
-            docs=Docs(
-                "Listens for messages published to channels that match one or more patterns.",
-                "2.0.0",
-                "pubsub",
-                "O(N) where N is the number of patterns to subscribe to.",
-                "pattern:pattern ...",
-            ),
+    ),
+    Command(
+        "psubscribe",
+        -2,
+        psubscribe,
+        flags=_FLAGS,
+        channels=Channels.ALL_PATTERNS,
+        docs=Docs(
+            "Listens for messages published to channels that match one or more patterns.",
+            "2.0.0",
+            "pubsub",
+            "O(N) where N is the number of patterns to subscribe to.",
+            "pattern:pattern ...",
         ),
-        Command(
-            "punsubscribe",
-            -1,
-            punsubscribe,
-            flags=_FLAGS,
-            docs=Docs(
-                "Stops listening to messages published to channels that match patterns.",
-                "2.0.0",
-                "pubsub",
-                "O(N) where N is the number of patterns to unsubscribe.",
-                "[pattern:pattern ...]",
-            ),
+    ),
+    Command(
+        "punsubscribe",
+        -1,
+        punsubscribe,
+        flags=_FLAGS,
+        docs=Docs(
+            "Stops listening to messages published to channels that match patterns.",
+            "2.0.0",
+            "pubsub",
+            "O(N) where N is the number of patterns to unsubscribe.",
+            "[pattern:pattern ...]",
         ),
-        Command(
-            "publish",
-            3,
-            publish,
-            flags=("pubsub", "loading", "stale", "fast"),
-            channels=Channels.FIRST,
-            docs=Docs(
-                "Posts a message to a channel.", "2.0.0", "pubsub", arguments="channel message"
-            ),
-        ),
-    ]
+    ),
+    Command(
+        "publish",
+        3,
+        publish,
+        flags=("pubsub", "loading", "stale", "fast"),
+        channels=Channels.FIRST,
+        docs=Docs("Posts a message to a channel.", "2.0.0", "pubsub", arguments="channel message"),
+    ),
+)

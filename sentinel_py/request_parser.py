@@ -36,8 +36,8 @@ _ARGUMENT_OVERHEAD_BYTES = 64
 
 _ASTERISK = ord("*")
 
-# hiredis makes a list of as many places as a count announces, before there is anything to put there;
-# a count of billions would keep us busy for seconds. It is not given any from here on.
+# hiredis makes a list of as many places as a count announces, before there is anything to put
+# there; a count of billions would keep us busy for seconds. It is not given any from here on.
 _HUGE_COUNT = re.compile(rb"\*[0-9]{5}")
 
 
@@ -77,7 +77,7 @@ class RequestParser:
         stands behind it in the same chunk. It has to be exhausted before the next call.
         """
         is_between_requests = not self._unread and not self._arguments_left
-        if is_between_requests and self.authenticated and data[0] == _ASTERISK:
+        if is_between_requests and self.authenticated and data[:1] == b"*":
             requests = self._read_well_formed(data)
             if requests is not None:
                 return iter(requests)

@@ -133,9 +133,10 @@ def _elements(marker: bytes) -> Callable[[Sequence[Reply], int], bytes]:
     """Make an encoder for a sequence type that RESP2 has no other word for than array."""
 
     def encode_elements(items: Sequence[Reply], protocol: int) -> bytes:
-        sign = marker if protocol == RESP3 else b"*"
-        encoded = [_ENCODERS[type(item)](item, protocol) for item in items]
-        return b"%b%d\r\n%b" % (sign, len(encoded), b"".join(encoded))
+        parts = [b"%b%d\r\n" % (marker if protocol == RESP3 else b"*", len(items))]
+        for item in items:
+            parts.append(_ENCODERS[type(item)](item, protocol))
+        return b"".join(parts)
 
     return encode_elements
 

@@ -30,7 +30,9 @@ SUBCOMMANDS = {
     "debug": _docs(
         "Shows or changes time constants.", "7.0.0", "[<parameter value> ...]", _PER_PARAMETER
     ),
-    "failover": _docs("Replaces a master by a replica at once.", "2.8.4", _MASTER),
+    "failover": _docs(
+        "Replaces a master by a replica at once.", "2.8.4", f"{_MASTER} [COORDINATED]"
+    ),
     "flushconfig": _docs("Writes the configuration file now.", "2.8.4"),
     "get-master-addr-by-name": _docs("Tells where clients find a master.", "2.8.4", _MASTER),
     "get-primary-addr-by-name": _docs("Tells where clients find a primary.", "8.0.0", _MASTER),

@@ -19,7 +19,7 @@ from sentinel_py.acl_log import Reason
 from sentinel_py.client_list import describe_client
 from sentinel_py.commands import CommandTable, Host
 from sentinel_py.endpoint import Endpoint, keep_alive
-from sentinel_py.listeners import listen_tcp, listen_unix, remove_unix_socket
+from sentinel_py.listeners import ListenError, listen_tcp, listen_unix, remove_unix_socket
 from sentinel_py.pubsub import PubSub
 from sentinel_py.resp import to_bytes
 from sentinel_py.server_info import Stats
@@ -68,7 +68,8 @@ class Server:
         self.clients: dict[int, Session] = {}
         self.pubsub = PubSub()
         self.stats = Stats()
-        self.started_at = self.now()
+        # Now, but for up to a second: good enough for ages, and free.
+        self.started_at = self.ticked_at = self.now()
         self._ssl_context = ssl_context
         self._next_client_id = 1
         self._listeners: list[asyncio.Server] = []
@@ -104,6 +105,8 @@ class Server:
             opened.callback(_close_all, encrypted)
             if options.unixsocket:
                 plain.append(listen_unix(options))
+            if not plain and not encrypted:
+                raise ListenError("Configured to not listen anywhere, exiting.")
             opened.pop_all()
         return plain, encrypted
 
@@ -130,7 +133,7 @@ class Server:
         for session in list(self.clients.values()):
             user = session.user
             if self.acl.holds(user) and user.may_keep(session.channels, session.patterns):
-                session.refresh_permissions()
+                session.refresh()
             else:
                 session.kill()
 
@@ -183,7 +186,7 @@ class Server:
         """Once a second: what no request and no reply would bring up."""
         loop = asyncio.get_running_loop()
         self._housekeeping = loop.call_later(HOUSEKEEPING_S, self._keep_house)
-        now = self.now()
+        now = self.ticked_at = self.now()
         self.stats.sample(now)
         idle_ms = self.options.timeout_s * 1000
         for session in list(self.clients.values()):

@@ -48,7 +48,7 @@ QUIET_ALWAYS = -1
 # A browser that is made to talk to us says these; it must not get to the lines it would add.
 _HTTP_WORDS = (b"post", b"host:")
 
-# What a RESP2 client may still say once it has subscribed. RESP3 knows messages from replies.
+# What a RESP2 client may still say once it has subscribed.
 _SUBSCRIBER_COMMANDS = frozenset(
     {"ping", "subscribe", "unsubscribe", "psubscribe", "punsubscribe"},
 )
@@ -71,7 +71,7 @@ class Session(asyncio.Protocol):
         self.quiet = QUIET_NEVER
         self.no_evict = False
         self.last_command: Command | None = None
-        self.created_at = self.active_at = server.now()
+        self.created_at = self.active_at = server.ticked_at
         self.closing = False
         self._commands = server.table.by_word
         self._parser = RequestParser(
@@ -87,7 +87,7 @@ class Session(asyncio.Protocol):
         self._awaited: asyncio.Future[Reply] | None = None
         self._output_full = False
         self._over_soft_limit_at: int | None = None
-        self.refresh_permissions()
+        self.refresh()
 
     # What the transport reports
 
@@ -98,9 +98,10 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         assert not self._halted
-        self.active_at = self.server.now()
-        self.server.stats.reads += 1
-        self.server.stats.input_bytes += len(data)
+        self.active_at = self.server.ticked_at
+        stats = self.server.stats
+        stats.reads += 1
+        stats.input_bytes += len(data)
         self._rest = self._parser.feed(data)
         self._process()
 
@@ -126,16 +127,16 @@ class Session(asyncio.Protocol):
             for args in self._rest:
                 count += 1
                 answer = self._execute(args)
-                if isinstance(answer, asyncio.Future):
+                if type(answer) is Raw and not self.quiet:
+                    self._send(answer)
+                elif isinstance(answer, asyncio.Future):
                     self._wait_for(answer)
                 else:
                     self._reply(answer)
                 if self._halted:
                     break
         except RequestTooLargeError:
-            logger.warning(
-                "Closing client that reached max query buffer length: %s", self.endpoint.address
-            )
+            logger.warning("Client %s closed: its request is too large.", self.endpoint.address)
             self.abort()
         except ProtocolError as error:
             self._reply(Error(f"ERR {error}"))
@@ -185,31 +186,29 @@ class Session(asyncio.Protocol):
         return None
 
     @property
-    def needs_auth(self) -> bool:
-        return not self.authenticated and self.server.acl.default_needs_password
-
-    @property
     def subscription_count(self) -> int:
         return len(self.channels) + len(self.patterns)
-
-    @property
-    def is_in_subscriber_mode(self) -> bool:
-        return self.protocol == RESP2 and self.subscription_count > 0
 
     def log_in(self, user: User) -> None:
         self.user = user
         self.authenticated = True
-        self.refresh_permissions()
+        self.refresh()
 
-    def refresh_permissions(self) -> None:
-        """Derive anew which commands may run, after something changed that decides it."""
+    def refresh(self) -> None:
+        """Derive anew what depends on the user, the protocol and the subscriptions."""
+        options, is_subscriber = self.server.options, self.subscription_count > 0
+        self._output_limit = (
+            options.pubsub_output_limit if is_subscriber else options.normal_output_limit
+        )
+        # RESP2 cannot tell messages from replies, so such a subscriber is held to a few commands.
+        self.is_in_subscriber_mode = is_subscriber and self.protocol == RESP2
+        self.needs_auth = not self.authenticated and self.server.acl.default_needs_password
         self._parser.authenticated = not self.needs_auth
+        self._permitted = self.user.permitted
         if self.needs_auth:
-            self._permitted: frozenset[str] = frozenset()
+            self._permitted = frozenset()
         elif self.is_in_subscriber_mode:
-            self._permitted = self.user.permitted & _SUBSCRIBER_COMMANDS
-        else:
-            self._permitted = self.user.permitted
+            self._permitted &= _SUBSCRIBER_COMMANDS
 
     # Waiting
 
@@ -249,7 +248,7 @@ class Session(asyncio.Protocol):
         if self.quiet:
             self.quiet -= self.quiet > 0
             return
-        self._send(reply if isinstance(reply, Raw) else encode(reply, self.protocol))
+        self._send(encode(reply, self.protocol))
 
     def push(self, message: bytes) -> None:
         """Send what is no reply: behind the replies that are ready, ahead of those that are not."""
@@ -266,11 +265,13 @@ class Session(asyncio.Protocol):
             self._flush()
 
     def _flush(self) -> None:
-        if self._out and not self.closing:
-            self.server.stats.writes += 1
-            self.server.stats.output_bytes += self._out_bytes
+        if self._out_bytes and not self.closing:
+            stats = self.server.stats
+            stats.writes += 1
+            stats.output_bytes += self._out_bytes
             self._transport.write(b"".join(self._out))
-            self.check_output_limit()
+            if self._output_limit.is_set:
+                self.check_output_limit()
         self._out.clear()
         self._out_bytes = 0
         if self._closes_after_reply and not self.closing:
@@ -288,9 +289,7 @@ class Session(asyncio.Protocol):
 
     def check_output_limit(self) -> None:
         """Close the client if it left too much unread, or a good deal for too long."""
-        options = self.server.options
-        is_subscriber = self.subscription_count > 0
-        limit = options.pubsub_output_limit if is_subscriber else options.normal_output_limit
+        limit = self._output_limit
         if self.closing or not limit.is_set:
             return
         waiting, now = self._transport.get_write_buffer_size(), self.server.now()
@@ -300,9 +299,8 @@ class Session(asyncio.Protocol):
             self._over_soft_limit_at = now
         over_soft_ms = now - (self._over_soft_limit_at or now)
         if limit.is_exceeded(waiting, over_soft_ms):
-            logger.warning(
-                "Client %s closed for overcoming of output buffer limits.", self.endpoint.address
-            )
+            where = self.endpoint.address
+            logger.warning("Client %s closed for overcoming of output buffer limits.", where)
             self.abort()
 
     # Ending

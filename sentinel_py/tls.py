@@ -6,7 +6,10 @@ import ssl
 
 from sentinel_py.settings import ServerSettings
 
+# Two of them are broken: whoever asks for those gets the oldest that is not.
 _VERSIONS = {
+    "tlsv1": ssl.TLSVersion.TLSv1_2,
+    "tlsv1.1": ssl.TLSVersion.TLSv1_2,
     "tlsv1.2": ssl.TLSVersion.TLSv1_2,
     "tlsv1.3": ssl.TLSVersion.TLSv1_3,
 }
@@ -27,9 +30,9 @@ def server_context(settings: ServerSettings) -> ssl.SSLContext | None:
     if not settings.tls_key_file:
         raise TlsError("No tls-key-file configured!")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _configure(context, settings)
     context.verify_mode = _AUTH[settings.tls_auth_clients]
-    _load_certificate(context, settings.tls_cert_file, settings.tls_key_file, settings)
+    _configure(context, settings)
+    _load_own_certificate(context, settings)
     return context
 
 
@@ -40,36 +43,74 @@ def client_context(settings: ServerSettings) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     _configure(context, settings)
-    cert = settings.tls_client_cert_file or settings.tls_cert_file
-    key = settings.tls_client_key_file or settings.tls_key_file
-    if cert:
-        _load_certificate(context, cert, key, settings)
+    if settings.tls_client_cert_file:
+        _load_certificate(
+            context,
+            settings.tls_client_cert_file,
+            settings.tls_client_key_file,
+            settings.tls_client_key_file_pass,
+        )
+    elif settings.tls_cert_file:
+        _load_own_certificate(context, settings)
     return context
 
 
 def _configure(context: ssl.SSLContext, settings: ServerSettings) -> None:
-    if not (settings.tls_ca_cert_file or settings.tls_ca_cert_dir):
-        raise TlsError("Either tls-ca-cert-file or tls-ca-cert-dir must be specified!")
-    try:
-        context.load_verify_locations(
-            settings.tls_ca_cert_file or None, settings.tls_ca_cert_dir or None
-        )
-        if settings.tls_ciphers:
+    _trust(context, settings.tls_ca_cert_file, settings.tls_ca_cert_dir)
+    _restrict_versions(context, settings.tls_protocols)
+    if settings.tls_ciphers:
+        try:
             context.set_ciphers(settings.tls_ciphers)
-    except (OSError, ssl.SSLError) as error:
-        raise TlsError(f"Failed to load CA certificates or ciphers: {error}") from error
-    versions = [
-        _VERSIONS[word] for word in settings.tls_protocols.lower().split() if word in _VERSIONS
-    ]
+        except ssl.SSLError:
+            raise TlsError(f"Failed to configure ciphers: {settings.tls_ciphers}") from None
+
+
+def _trust(context: ssl.SSLContext, file: str, folder: str) -> None:
+    if file or folder:
+        try:
+            context.load_verify_locations(file or None, folder or None)
+        except OSError as error:
+            raise TlsError(
+                f"Failed to configure CA certificate(s) file/directory: {_reason(error)}"
+            ) from error
+    elif context.verify_mode != ssl.CERT_NONE:
+        raise TlsError(
+            "Either tls-ca-cert-file or tls-ca-cert-dir must be specified when tls-cluster, "
+            "tls-replication or tls-auth-clients are enabled!"
+        )
+
+
+def _restrict_versions(context: ssl.SSLContext, words: str) -> None:
+    try:
+        versions = [_VERSIONS[word] for word in words.lower().split()]
+    except KeyError:
+        raise TlsError(
+            "Invalid tls-protocols specified. "
+            "Use a combination of 'TLSv1', 'TLSv1.1', 'TLSv1.2' and 'TLSv1.3'."
+        ) from None
     context.minimum_version = min(versions, default=ssl.TLSVersion.TLSv1_2)
     if versions:
         context.maximum_version = max(versions)
 
 
-def _load_certificate(
-    context: ssl.SSLContext, cert: str, key: str, settings: ServerSettings
-) -> None:
+def _load_own_certificate(context: ssl.SSLContext, settings: ServerSettings) -> None:
+    _load_certificate(
+        context, settings.tls_cert_file, settings.tls_key_file, settings.tls_key_file_pass
+    )
+
+
+def _load_certificate(context: ssl.SSLContext, cert: str, key: str, password: str) -> None:
     try:
-        context.load_cert_chain(cert, key or None, settings.tls_key_file_pass or None)
-    except (OSError, ssl.SSLError) as error:
-        raise TlsError(f"Failed to load certificate {cert}: {error}") from error
+        # Never without a password, as OpenSSL would ask the terminal for one.
+        context.load_cert_chain(cert, key or None, password)
+    except OSError as error:
+        raise TlsError(
+            f"Failed to load certificate {cert} with key {key or cert}: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: OSError) -> str:
+    """What is wrong, without numbers of errors and lines of OpenSSL's source."""
+    if isinstance(error, ssl.SSLError):
+        return error.reason or "not in PEM form, or the password of the key is another one"
+    return error.strerror or str(error)

@@ -13,7 +13,7 @@ import pytest
 
 from sentinel_py import sentinel_commands
 from sentinel_py.commands import CommandTable
-from sentinel_py.core.messages import Answer, DownQuestion, Monitor, Resolved
+from sentinel_py.core.messages import Answer, DownQuestion, FailOver, Monitor, Resolved
 from sentinel_py.core.model import Address, Options, State
 from sentinel_py.core.roster import add_master, add_peer, add_replica
 from sentinel_py.core.sentinel import Sentinel
@@ -108,7 +108,7 @@ ARITIES = {
     "ckquorum": 3,
     "config": -4,
     "debug": -2,
-    "failover": 3,
+    "failover": -3,
     "flushconfig": 2,
     "get-master-addr-by-name": 3,
     "get-primary-addr-by-name": 3,
@@ -165,7 +165,7 @@ def test_arguments_are_documented(host):
         if command.arity > 0:
             assert 2 + len(arguments) == command.arity
         else:
-            assert "..." in command.docs.arguments
+            assert "..." in command.docs.arguments or "[" in command.docs.arguments
 
 
 # Questions ---------------------------------------------------------------------------------------
@@ -359,6 +359,16 @@ async def test_a_client_that_does_not_wait(host):
     await asyncio.sleep(0)
     assert "new" in host.state.masters
     assert failures == []
+
+
+def test_coordinated_failover(host):
+    """One word more asks for a switchover; any other is one word too many."""
+    host.ask("failover", "mymaster", "Coordinated")
+    assert host.orders == [FailOver(0, "mymaster", coordinated=True)]
+    for words in (["bogus"], ["coordinated", "x"]):
+        error = host.error("failover", "mymaster", *words)
+        assert error == "ERR wrong number of arguments for 'sentinel|failover' command"
+    assert len(host.orders) == 1
 
 
 def test_reset(host):

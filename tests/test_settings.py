@@ -78,6 +78,7 @@ def test_values(name, words, value):
         ("port", ["abc"], "argument couldn't be parsed into an integer"),
         ("timeout", ["007"], "argument couldn't be parsed into an integer"),
         ("timeout", ["+1"], "argument couldn't be parsed into an integer"),
+        ("acllog-max-len", ["9" * 19], "argument couldn't be parsed into an integer"),
         ("timeout", ["1" * 5000], "argument couldn't be parsed into an integer"),
         ("timeout", ["٣"], "argument couldn't be parsed into an integer"),
         ("maxclients", ["-1"], "argument must be between 1 and 4294967295 inclusive"),

@@ -218,6 +218,9 @@ def replica_reported(turn: Turn, replica: Replica) -> None:
 def _promote(turn: Turn, master: Master, attempt: Failover) -> int:
     chosen = attempt.chosen
     assert chosen is not None
+    if attempt.is_coordinated and not master.command.is_up:
+        abort(turn, master, "-failover-abort-slave-timeout")
+        return _NEVER
     if chosen.command.is_up:
         if attempt.is_coordinated:
             requests.hand_over(turn, master, chosen.address)
@@ -225,6 +228,7 @@ def _promote(turn: Turn, master: Master, attempt: Failover) -> int:
             requests.follow(turn, chosen, None)
         _enter(turn, attempt, Phase.WAIT_PROMOTION)
         turn.notice(Level.NOTICE, "+failover-state-wait-promotion", chosen)
+        turn.touch(chosen)
     return _wait_for_promotion(turn, master, attempt)
 
 
@@ -260,16 +264,19 @@ def master_agreed(turn: Turn, master: Master, reply: Reply) -> None:
         attempt.ticket = None
         abort(turn, master, "-failover-abort-slave-timeout")
     else:
+        _confirm(turn, attempt)
+
+
+def _confirm(turn: Turn, attempt: Failover) -> None:
+    if attempt.ticket is not None:
         turn.answer(attempt.ticket)
         attempt.ticket = None
 
 
 def _call_off(turn: Turn, master: Master, attempt: Failover) -> None:
-    """Leave nobody waiting for a coordinated failover that has ended."""
     if attempt.is_coordinated and attempt.phase is Phase.WAIT_PROMOTION:
         requests.call_off(turn, master)
-    if attempt.ticket is not None:
-        turn.answer(attempt.ticket, Refused("The failover was aborted, see the log"))
+    roster.leave_unconfirmed(turn, attempt)
 
 
 def promoted(turn: Turn, master: Master, attempt: Failover) -> None:
@@ -278,6 +285,7 @@ def promoted(turn: Turn, master: Master, attempt: Failover) -> None:
     assert chosen is not None
     master.config_epoch = attempt.epoch
     turn.save()
+    _confirm(turn, attempt)
     turn.notice(Level.WARNING, "+promoted-slave", chosen)
     turn.crash_if_told(SimulatedFailure.AFTER_PROMOTION)
     turn.notice(Level.WARNING, "+failover-state-reconf-slaves", master)
@@ -302,6 +310,7 @@ def switch(turn: Turn, master: Master, address: Address, *, as_leader: bool) -> 
         replica.reconf = Reconf.NONE
         replica.is_down = False
         replica.config_changed_at = turn.now
+        replica.corrected_at = None
         turn.notice(Level.NOTICE, "+slave", replica)
         turn.touch(replica)
     former = master.replica_at(old)

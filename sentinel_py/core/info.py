@@ -196,10 +196,8 @@ def _convert(turn: Turn, replica: Replica) -> None:
     settled = replica.role_at + wait_ms < turn.now and not _was_down(turn, replica, wait_ms)
     if not (settled or _is_known_former_master(replica)):
         return
-    if master.promoted is replica or not _looks_sane(turn, master):
-        return
-    requests.follow(turn, replica, master.address)
-    turn.notice(Level.NOTICE, "+convert-to-slave", replica)
+    if master.promoted is not replica and _looks_sane(turn, master):
+        _correct(turn, replica, "+convert-to-slave")
 
 
 def _is_known_former_master(replica: Replica) -> bool:
@@ -224,8 +222,22 @@ def _fix_master(turn: Turn, replica: Replica) -> None:
     if replica.reconf is not Reconf.NONE or not _looks_sane(turn, master):
         return
     if replica.config_changed_at + wait_ms < turn.now and not _was_down(turn, replica, wait_ms):
-        requests.follow(turn, replica, master.address)
-        turn.notice(Level.NOTICE, "+fix-slave-config", replica)
+        _correct(turn, replica, "+fix-slave-config")
+
+
+def _correct(turn: Turn, replica: Replica, event: str) -> None:
+    """Tell a replica whom to follow; one that does not obey is told again after a while only.
+
+    Each time costs its clients their connections, and the INFO that comes with it would make a
+    loop as fast as the network.
+    """
+    told_at = replica.corrected_at
+    period_ms = turn.state.constants.info_period
+    if told_at is not None and replica.command.up_at <= told_at and turn.now < told_at + period_ms:
+        return
+    replica.corrected_at = turn.now
+    requests.follow(turn, replica, replica.master.address)
+    turn.notice(Level.NOTICE, event, replica)
 
 
 def _was_down(turn: Turn, replica: Replica, within_ms: int) -> bool:

@@ -151,6 +151,7 @@ class Replica(DataNode):
     reconf: Reconf = Reconf.NONE
     reconf_at: int = 0
     demote: bool = False  # a former master that has not yet been seen as a replica
+    corrected_at: int | None = None  # when it was last told to follow the right master
 
 
 @dataclass(slots=True, eq=False)

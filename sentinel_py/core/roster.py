@@ -6,11 +6,14 @@ forgetting one takes a turn, because connections are closed.
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 
+from sentinel_py.core.messages import Refused
 from sentinel_py.core.model import (
     Address,
     DataNode,
+    Failover,
     Instance,
     Link,
     LinkKind,
@@ -29,6 +32,7 @@ NAMES_MAX = 10_000
 """Host names with an ip; hello is not authenticated, so somebody may make them up."""
 
 _IPV4_PARTS_MAX = 4
+_C_INTEGER = re.compile(r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*")
 
 
 def numeric_ip(text: str) -> str | None:
@@ -55,11 +59,10 @@ def _short_ipv4(text: str) -> str | None:
 
 
 def _c_integer(part: str) -> int:
-    if not (part.isascii() and part[:1].isdigit()):
+    if not _C_INTEGER.fullmatch(part):
         raise ValueError(part)
-    if part[:2] in ("0x", "0X"):
-        return int(part[2:], 16)
-    return int(part, 8 if part.startswith("0") and part != "0" else 10)
+    base = 16 if part[:2] in ("0x", "0X") else 8 if part[0] == "0" else 10
+    return int(part, base)
 
 
 def look_up(state: State, host: str, port: int) -> Address | None:
@@ -172,6 +175,7 @@ def add_peer(state: State, now: int, master: Master, run_id: str, address: Addre
 
 
 def remove_master(turn: Turn, master: Master) -> None:
+    leave_unconfirmed(turn, master.failover)
     for instance in list(master.instances()):
         _release(turn, instance)
     del turn.state.masters[master.name]
@@ -203,6 +207,7 @@ def forget_reports(turn: Turn, master: Master) -> None:
     master.info = master.info_at = master.info_asked_at = None
     master.rebooted_at = None
     master.script_killed = False
+    leave_unconfirmed(turn, master.failover)
     master.failover = None
     master.leader = None
     master.wait, master.try_at = Wait.NOTHING, None
@@ -213,6 +218,13 @@ def forget_reports(turn: Turn, master: Master) -> None:
     link.ok_at = link.heard_at = now
     link.ping_since = now
     turn.touch(master)
+
+
+def leave_unconfirmed(turn: Turn, attempt: Failover | None) -> None:
+    """Let nobody wait for a coordinated failover that has ended."""
+    if attempt and attempt.ticket is not None:
+        turn.answer(attempt.ticket, Refused("The failover was aborted, see the log"))
+        attempt.ticket = None
 
 
 def trade_places(turn: Turn, master: Master, replica: Replica) -> None:

@@ -89,11 +89,8 @@ class Turn:
         """
         script = None
         if instance is not None:
-            text = (
-                f"{describe(self.state, instance)} {text}".rstrip(" ")
-                if text
-                else describe(self.state, instance)
-            )
+            subject = describe(self.state, instance)
+            text = f"{subject} {text}" if text else subject
             if level is Level.WARNING:
                 script = master_of(instance).options.notification_script
         self.effects.append(Notice(level, name, text, script))

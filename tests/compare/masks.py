@@ -1,9 +1,10 @@
-"""What may differ between any two sentinels: ids, ports, ages, measurements, the order of tables."""
+"""What may differ between any two sentinels: ids, ports, ages, measurements, orders of tables."""
 
 import re
 
-# redis-sentinel keeps these in hash tables, in an order that changes with each start.
-UNORDERED = re.compile(r"(COMMAND|ACL (CAT|GETUSER)|SENTINEL (MASTERS|PRIMARIES|INFO-CACHE)|ROLE)\b")
+# redis-sentinel keeps these in hash tables, in an order that changes with each start: so many outer
+# levels of the reply have no order.
+UNORDERED = ((re.compile(r"(COMMAND|ACL CAT|ROLE)\b"), 9), (re.compile(r"SENTINEL MASTERS\b"), 1))
 
 # The line behind one of these is its value.
 VOLATILE_FIELDS = re.compile(
@@ -33,12 +34,28 @@ _CLIENT = "|".join(
         "addr|laddr|events",
     )
 )
+# What the INFO of a Redis server says is not the sentinel's; its headings show that it is there.
+_CACHED = re.compile(r"\s+(\w+:.*|:\d+|)")
+
+_INFO_MASTER = re.compile(r"\s*master\d+:(name=.*)")
+
 SUBSTITUTIONS = (
+    (_INFO_MASTER, r"masterN:\1"),
     (re.compile(r"\b[0-9a-f]{40}\b"), "<id>"),
     (re.compile(rf"\b({_MEASURED}):.*"), r"\1:<measured>"),
     (re.compile(rf"\b({_CLIENT})=\S*"), r"\1=<measured>"),
     (re.compile(r"\bname=sentinel-[0-9a-f]{8}-cmd"), "name=sentinel-<id>-cmd"),
 )
+
+
+def _order_of_masters(line):
+    """Sorts the last lines of INFO, one per master, and leaves the others where they are."""
+    master = _INFO_MASTER.match(line)
+    return master[1] if master else ""
+
+
+def unordered_levels(request):
+    return next((levels for pattern, levels in UNORDERED if pattern.match(request)), 0)
 
 
 class Masks:
@@ -49,7 +66,11 @@ class Masks:
         self._ports = re.compile(r"\b(" + "|".join(names) + r")\b")
         self._names = names
 
-    def apply(self, lines):
+    def apply(self, request, lines):
+        if request.startswith("SENTINEL INFO-CACHE"):
+            lines = [line for line in lines if not _CACHED.fullmatch(line.rstrip())]
+        if request.startswith("INFO"):
+            lines = sorted(lines, key=_order_of_masters)
         masked = []
         for line in lines:
             if masked and VOLATILE_FIELDS.fullmatch(masked[-1]):

@@ -28,11 +28,11 @@ class Connection:
         self._file.close()
         self._socket.close()
 
-    def ask(self, request, replies=1, unordered=False):
+    def ask(self, request, replies=1, unordered_levels=0):
         """Send and return the lines of that many replies."""
         try:
             self._socket.sendall(request)
-            return [line for _ in range(replies) for line in self._reply(unordered)]
+            return [line for _ in range(replies) for line in self._reply(unordered_levels)]
         except TimeoutError:
             return SILENT
         except (ConnectionError, EOFError):
@@ -44,26 +44,27 @@ class Connection:
         try:
             self._socket.shutdown(socket.SHUT_WR)
             while True:
-                lines += self._reply(False)
+                lines += self._reply()
         except TimeoutError:
             return [*lines, "(left open)"]
         except (OSError, EOFError):
             return lines
 
-    def _reply(self, unordered):
+    def _reply(self, unordered_levels=0):
         line = self._file.readline()
         if not line:
             raise EOFError
         kind, text = chr(line[0]), line[1:-2].decode(errors="backslashreplace")
         if kind in "*~>" and text != "-1":
-            items = [self._reply(unordered) for _ in range(int(text))]
+            items = [self._reply(unordered_levels - 1) for _ in range(int(text))]
         elif kind == "%":
-            items = [self._reply(unordered) + self._reply(unordered) for _ in range(int(text))]
+            items = [self._reply() + self._reply(unordered_levels - 1) for _ in range(int(text))]
         elif kind in "$=" and text != "-1":
             return _bulk(kind, self._file.read(int(text) + 2)[:-2])
         else:
             return [kind + text]
-        if unordered:
+        # What stands in a table is all of one type; a reply of several has an order.
+        if unordered_levels > 0 and len({item[0][0] for item in items}) == 1:
             items.sort()
         return [kind + text, *(INDENT + line for item in items for line in item)]
 

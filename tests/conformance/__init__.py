@@ -1,1 +1,1 @@
-"""Redis's own test suite of its Sentinel, run against this one; `scripts/conformance` is the command."""
+"""The Sentinel test suite of Redis, run against this sentinel by `scripts/conformance`."""

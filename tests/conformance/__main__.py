@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import click
+
 from sentinel_py.local import sentinel_program
 
-from .source import Unavailable, suite_source
+from .source import UnavailableError, suite_source
 from .suite import Suite, Unit, prepare, units
 
 
@@ -27,7 +28,7 @@ def main(runs, patterns, against, keep):
         source = suite_source()
         program = shlex.split(against) if against else sentinel_program()
         require(program[0], "redis-server", "redis-cli", "tclsh", "ps")
-    except Unavailable as reason:
+    except UnavailableError as reason:
         click.echo(f"scripts/conformance: {reason}", err=True)
         sys.exit(2)
     click.echo(f"The suite of {source.name}, run against {shlex.join(program)}")
@@ -41,7 +42,7 @@ def main(runs, patterns, against, keep):
 def require(*programs):
     for program in programs:
         if not shutil.which(program):
-            raise Unavailable(f"no {program} on PATH")
+            raise UnavailableError(f"no {program} on PATH")
 
 
 def run_once(source, program, options, keep):

@@ -18,7 +18,7 @@ APT_FOLDER = Path("/etc/apt")
 WANTED = ("runtest-sentinel", "tests/instances.tcl", "tests/sentinel/", "tests/support/")
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """One line for the user: why the suite cannot be run here."""
 
 
@@ -29,7 +29,9 @@ def suite_source():
     if cached:
         return cached[-1]
     if not shutil.which("apt-get"):
-        raise Unavailable("no apt-get here, and the suite is in Debian's source package of redis")
+        raise UnavailableError(
+            "no apt-get here, and the suite is in Debian's source package of redis"
+        )
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         return _fetch(Path(scratch)).rename(cache / _fetched_name(Path(scratch)))
@@ -67,11 +69,15 @@ def _apt(scratch, *words):
     }
     settings = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
     done = subprocess.run(
-        ["apt-get", "--quiet", *settings, *words], cwd=scratch, capture_output=True, text=True
+        ["apt-get", "--quiet", *settings, *words],
+        cwd=scratch,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         reason = done.stderr.strip().rpartition("\n")[2]
-        raise Unavailable(f"apt-get {words[0]} failed, which is to fetch the suite: {reason}")
+        raise UnavailableError(f"apt-get {words[0]} failed, which is to fetch the suite: {reason}")
 
 
 def package_sources():

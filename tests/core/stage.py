@@ -36,12 +36,13 @@ from sentinel_py.core.messages import (
     Send,
     SetOptions,
     SimulateFailure,
+    Value,
     Wake,
 )
 from sentinel_py.core.model import Address, LinkKind, Master, Options, State
 from sentinel_py.core.sentinel import Sentinel
 
-from .models import PeerModel, RedisModel
+from .models import OK, PeerModel, RedisModel
 from .playbill import Playbill
 
 EPOCH_START = 1_000_000
@@ -54,7 +55,7 @@ ORDERS = {
     "REMOVE": Remove,
     "SET": lambda ticket, name, *words: SetOptions(ticket, name, words),
     "RESET": Reset,
-    "FAILOVER": FailOver,
+    "FAILOVER": lambda ticket, name, *how: FailOver(ticket, name, coordinated=bool(how)),
     "CONFIG-SET": lambda ticket, *words: ConfigSet(ticket, words),
     "DEBUG": lambda ticket, *words: Debug(ticket, words),
     "SIMULATE-FAILURE": lambda ticket, *words: SimulateFailure(ticket, words),
@@ -176,6 +177,8 @@ class Stage:
             value = node.execute(request.args)
         elif request.args[0] == "INFO":
             value = self.info(node)
+        elif request.args[:2] == ("FAILOVER", "TO"):
+            value = self.hand_over(node, self.node_at(request.args[2], int(request.args[3])))
         else:
             value, kicks = node.execute(request.args, self.now)
             if kicks:
@@ -200,6 +203,14 @@ class Stage:
         )
         return node.info(self.now, replicas, is_up)
 
+    def hand_over(self, node: RedisModel, successor: RedisModel) -> Value:
+        """FAILOVER TO: agreed to at once, done when the successor has caught up."""
+        if not node.obeys:
+            return ErrorReply("ERR unknown command 'FAILOVER'")
+        self.coming_at(self.now + successor.sync_ms, lambda: successor.follow(None, self.now))
+        self.coming_at(self.now + successor.sync_ms, lambda: node.follow(successor.endpoint, 0))
+        return OK
+
     def publish(self, node: RedisModel, payload: str) -> None:
         for link in self.links_of(node, LinkKind.CHANNEL):
             if link.is_up:
@@ -213,8 +224,11 @@ class Stage:
             self.drop(connection, "closed")
 
     def later(self, what: Callable[[], None]) -> None:
+        self.coming_at(self.now + 1, what)
+
+    def coming_at(self, at: int, what: Callable[[], None]) -> None:
         self.planned += 1
-        heapq.heappush(self.coming, (self.now + 1, self.planned, what))
+        heapq.heappush(self.coming, (at, self.planned, what))
 
     # Words of the script: who there is ------------------------------------------------------------
 
@@ -294,6 +308,11 @@ class Stage:
         wake_at = self.core.wake_at - EPOCH_START
         return max(self.now, min([wake_at, *(at for at, _, _ in self.coming[:1])]))
 
+    def do_skip(self, at):
+        """``skip 4000``: advance to that time without a look at what happens."""
+        self.do_until(at)
+        self.playbill.take()
+
     def do_stall(self, duration_ms):
         """``stall 3000``: our own process stands still."""
         self.now += int(duration_ms)
@@ -321,9 +340,9 @@ class Stage:
                     self.execute(connection, connection.unread.popleft())
 
     def do_revive(self, *names):
-        """``revive M``: a killed or cut off node is back as it was, with fresh connections."""
+        """``revive M``: a killed or cut off node is back; in any case, connections are new."""
         for name in names:
-            del self.conditions[name]
+            self.conditions.pop(name, None)
             self.drop_links_of(self.nodes[name], *LinkKind)
 
     def do_restart(self, name):

@@ -1,6 +1,7 @@
 """Properties of several cores together, in seeded worlds with faults.
 
-``WORLD_SEEDS=1000-2000 pytest tests/core/test_world.py`` tries other seeds; a failure names its seed.
+``WORLD_SEEDS=1000-2000 pytest tests/core/test_world.py`` tries other seeds, and
+``pytest 'tests/core/test_world.py::test_storm[7]'`` repeats one.
 """
 
 import os

@@ -24,6 +24,7 @@ from sentinel_py.core.messages import (
     DownAnswer,
     DownQuestion,
     Effect,
+    ErrorReply,
     Input,
     LinkDown,
     LinkUp,
@@ -176,8 +177,12 @@ class World:
     def _delay(self) -> int:
         return self.rng.randint(*self.delay_ms)
 
-    def _wake(self, host: Host, core: Sentinel) -> None:
-        if host.core is core and host.woken_at == self.now:
+    def _wake(self, host: Host, core: Sentinel, at: int) -> None:
+        if host.core is not core or host.woken_at != at:
+            return
+        if host.hangs:
+            self.at(self.now + RETRANSMIT_MS, lambda: self._wake(host, core, at))
+        else:
             self.step(host, Wake())
 
     # Sentinels ------------------------------------------------------------------------------------
@@ -213,8 +218,8 @@ class World:
             self.crash(host)
             return
         assert host.disk == snapshot(core.state), "changed without being saved"
-        host.woken_at = max(core.wake_at, self.now)
-        self.at(host.woken_at, lambda: self._wake(host, core))
+        host.woken_at = at = max(core.wake_at, self.now)
+        self.at(at, lambda: self._wake(host, core, at))
 
     # Network --------------------------------------------------------------------------------------
 
@@ -236,7 +241,7 @@ class World:
     def _accept(self, connection: Connection) -> None:
         if not connection.is_open:
             return
-        if not self.reach(connection.owner, connection.target):
+        if connection.owner.hangs or not self.reach(connection.owner, connection.target):
             self.at(self.now + RETRANSMIT_MS, lambda: self._accept(connection))
         elif connection.target.is_up:
             self.step(connection.owner, LinkUp(connection.link, connection.owner.ip))
@@ -250,7 +255,9 @@ class World:
     def _break(self, connection: Connection) -> None:
         """The target drops the connection; its owner hears of that if anything reaches it."""
         connection.is_served = False
-        if connection.is_open and self.reach(connection.owner, connection.target):
+        if connection.owner.hangs:
+            self.at(self.now + RETRANSMIT_MS, lambda: self._break(connection))
+        elif connection.is_open and self.reach(connection.owner, connection.target):
             self._hang_up(connection)
             self.step(connection.owner, LinkDown(connection.link, "broken"))
 
@@ -289,6 +296,8 @@ class World:
             return self._info(host)
         if request.args[0] == "PUBLISH":
             self._publish(host, request.args[2])
+        if request.args[:2] == ("FAILOVER", "TO"):
+            return self._hand_over(host, self.hosts[request.args[2], int(request.args[3])])
         value, kicks = host.redis.execute(request.args, self.now)
         if kicks:
             for other in self._connections_to(host):
@@ -324,6 +333,19 @@ class World:
             and self.reach(host, master)
         )
         return redis.info(self.now, followers, is_linked)
+
+    def _hand_over(self, host: Host, successor: Host) -> Value:
+        """FAILOVER TO: agreed to at once, done a little later if nothing comes between."""
+        if successor.redis.follows != host.redis.endpoint or not self.reach(host, successor):
+            return ErrorReply("ERR FAILOVER target is not a replica")
+
+        def change_roles() -> None:
+            if host.is_up and successor.is_up and self.reach(host, successor):
+                successor.redis.follow(None, self.now)
+                host.redis.follow(successor.redis.endpoint, self.now)
+
+        self.at(self.now + 10 + self._delay(), change_roles)
+        return b"OK"
 
     def _publish(self, host: Host, payload: str) -> None:
         for other in self.redises:

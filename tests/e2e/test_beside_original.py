@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from sentinel_py.local import eventually
+from sentinel_py.local import eventually, wait_ready
 
 from .group import (
     NAME,
@@ -100,3 +100,22 @@ def test_they_elect_a_leader_among_them(redis_cluster, both):
     new = redis_cluster.at(new_master(both, redis_cluster.master))
     (other,) = [server for server in redis_cluster.replicas if server is not new]
     eventually(lambda: follows(other, new))
+
+
+def test_an_installation_is_replaced_one_by_one(sandbox, redis_cluster, program):
+    """Each redis-sentinel is stopped, and ours started on its file: the group stays whole."""
+    sentinels = start_sentinels(sandbox, watch(redis_cluster), ["redis-sentinel"])
+    settle(sentinels, redis_cluster)
+    ids = [ask(sentinel, "SENTINEL", "MYID") for sentinel in sentinels]
+    for sentinel in sentinels:
+        assert sentinel.terminate() == 0
+        sentinel.argv = (*program, sentinel.argv[-1])
+        sentinel.start()
+        wait_ready([sentinel])
+        settle(sentinels, redis_cluster)
+    assert [ask(sentinel, "SENTINEL", "MYID") for sentinel in sentinels] == ids
+
+    redis_cluster.master.kill()
+    assert new_master(sentinels, redis_cluster.master) in {
+        replica.port for replica in redis_cluster.replicas
+    }

@@ -5,6 +5,7 @@ the rule is broken. The rule it guards itself: a checker judges by what it has s
 arithmetic; it calls nothing of the product that it is about.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from sentinel_py.core.messages import DownAnswer, Notice
@@ -49,7 +50,7 @@ class Checkers:
 
     def __init__(self, trace):
         self._trace = trace
-        self._books = {}
+        self._books = defaultdict(_Book)
         self._leaders = {}  # (master, epoch) -> sentinel
         self._votes = {}  # (voter, master, epoch) -> candidate
         self._addresses = {}  # (master, config epoch) -> address
@@ -58,7 +59,7 @@ class Checkers:
         self.counts = {}
 
     def _book(self, life):
-        return self._books.setdefault(life.name, _Book())
+        return self._books[life.name]
 
     # What sentinels show ----------------------------------------------------------------------
 
