@@ -64,7 +64,7 @@ def run(words: Sequence[str]) -> int:
 
 def _load(words: Sequence[str]) -> config.Config:
     reads_stdin = "-" in (*words[:1], *words[-1:])
-    stdin = sys.stdin.read() if reads_stdin else None
+    stdin = sys.stdin.buffer.read().decode(errors="surrogateescape") if reads_stdin else None
     named = [word for word in words[:1] if word != "-" and not word.startswith("--")]
     options = words[1:] if named or words[:1] == ["-"] else words
     return config.load(named[0] if named else "", options, stdin)

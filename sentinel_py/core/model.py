@@ -335,4 +335,4 @@ class State:
 
     def shown(self, address: Address) -> str:
         """The address's host as rows, events, hello and the config file show it."""
-        return address.host if self.settings.announce_hostnames else address.ip
+        return address.host if self.settings.announce_hostnames or not address.ip else address.ip

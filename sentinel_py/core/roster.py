@@ -195,6 +195,9 @@ def reset_master(turn: Turn, master: Master) -> None:
     master.replicas.clear()
     forget_reports(turn, master)
     turn.close_links(master)
+    # Not found again at once: who ordered it may look whether they are gone.
+    for link in master.links():
+        link.tried_at = turn.now
 
 
 def forget_reports(turn: Turn, master: Master) -> None:

@@ -23,8 +23,8 @@ _MEASURED = "|".join(
         "connected_clients|client_recent_max_input_buffer|client_recent_max_output_buffer",
         "total_connections_received|total_commands_processed|instantaneous_ops_per_sec",
         "total_net_input_bytes|total_net_output_bytes|instantaneous_input_kbps",
-        "instantaneous_output_kbps|total_error_replies|total_reads_processed|unexpected_error_replies",
-        "total_writes_processed|reply_buffer_shrinks|reply_buffer_expands",
+        "instantaneous_output_kbps|total_error_replies|unexpected_error_replies",
+        "total_reads_processed|total_writes_processed|reply_buffer_shrinks|reply_buffer_expands",
         "used_cpu_[a-z_]+",
     )
 )

@@ -47,6 +47,7 @@ def require(*programs):
 
 def run_once(source, program, options, keep):
     """Numbers of tests passed and failed."""
+    started_at = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="sentinel_py-conformance-"))
     try:
         prepare(source, folder, program)
@@ -61,18 +62,19 @@ def run_once(source, program, options, keep):
             shutil.rmtree(folder, ignore_errors=True)
     passed = sum(unit.passed for unit in ended)
     failed = sum(len(unit.failures) for unit in ended)
-    took_s = time.monotonic() - ended[0].started_at
-    click.echo(f"{'':28}{passed:4} passed {failed:4} failed {took_s:7.1f} s")
+    click.echo(line("this run", passed, failed, time.monotonic() - started_at))
     return passed, failed
 
 
 def show(unit):
-    if unit.passed or unit.failures:
-        numbers = f"{unit.passed:4} passed {len(unit.failures):4} failed {unit.seconds:7.1f} s"
-        click.echo(f"{unit.name:28}{numbers}")
+    click.echo(line(unit.name, unit.passed, len(unit.failures), unit.seconds))
     for failure in unit.failures:
         click.echo(f"    {failure}")
     return unit
+
+
+def line(name, passed, failed, seconds):
+    return f"{name:28}{passed:4} passed {failed:4} failed {seconds:7.1f} s"
 
 
 main()

@@ -123,10 +123,14 @@ def units(lines):
     for line in lines:
         text = _COLOUR.sub("", line).rstrip("\n")
         if begun := _UNIT.fullmatch(text):
-            unit.end()
-            yield unit
+            yield from _ended(unit)
             unit = Unit(begun[1])
         else:
             unit.read(text)
+    yield from _ended(unit)
+
+
+def _ended(unit):
     unit.end()
-    yield unit
+    if unit.name != "start" or unit.failures:
+        yield unit

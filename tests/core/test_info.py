@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from sentinel_py.core.info import REPLICAS_MAX, InfoError, Report, parse
-from sentinel_py.core.messages import Close, LinkUp, Log, Reply, Request
+from sentinel_py.core.messages import Ask, Close, LinkUp, Log, Reply, Request
 from sentinel_py.core.model import Address, Options, Role, State
 from sentinel_py.core.roster import add_master
 from sentinel_py.core.sentinel import Sentinel
@@ -119,16 +119,7 @@ def core():
 
 
 def take(core, value):
-    [request] = [r for r in asked(core) if r.args == ("INFO",)]
-    return core.step(1, Reply(1, request, value))
-
-
-def asked(core):
-    master = core.state.masters["mymaster"]
-    assert master.info_asked_at == 0
-    from sentinel_py.core.messages import Ask
-
-    return [Request(("INFO",), Ask.INFO, master.name)]
+    return core.step(1, Reply(1, Request(("INFO",), Ask.INFO, "mymaster"), value))
 
 
 def test_nonsense_breaks_the_link(core):

@@ -25,6 +25,7 @@ from sentinel_py.core.messages import (
     Save,
     SetOptions,
     SimulateFailure,
+    Wake,
 )
 from sentinel_py.core.model import Address, LinkKind, Options, SimulatedFailure, State
 from sentinel_py.core.roster import add_master, add_peer, add_replica
@@ -254,6 +255,14 @@ def test_reset(desk):
     master = desk.state.masters["mymaster"]
     assert (master.replicas, master.peers) == ({}, {})
     assert views.address_of(desk.state, "mymaster") == ("127.0.0.1", "6379")
+
+
+def test_a_reset_lasts_long_enough_to_be_seen(desk):
+    """The master's links open again at the next period, not before the answer can be read."""
+    desk.outcome(Reset(TICKET, "my*"))
+    assert not desk.all(Open)
+    opened = [desk.core.step(NOW + passed_ms, Wake()) for passed_ms in (500, 1000)]
+    assert [effect.port for effects in opened for effect in effects] == [6379, 6379]
 
 
 def test_reset_of_nothing(desk):

@@ -5,7 +5,16 @@ from collections import Counter
 import pytest
 
 from sentinel_py.core.detector import HEARTBEAT_MS
-from sentinel_py.core.messages import Wake
+from sentinel_py.core.messages import (
+    Ask,
+    ChannelMessage,
+    LinkDown,
+    LinkUp,
+    Reply,
+    Request,
+    Send,
+    Wake,
+)
 
 from .stage import EPOCH_START, Stage
 
@@ -17,18 +26,21 @@ def stage_of(*script):
     return stage
 
 
-def wakes_in(stage, duration_ms):
-    """How often the stage wakes the core in that time."""
+def counts_in(stage, duration_ms):
+    """How often the core is woken in that time, and how often it sends each command."""
     counts = Counter()
-    step = stage.step
+    step = stage.core.step
 
-    def counted(event):
+    def counted(now, event):
+        effects = step(now, event)
         counts[type(event)] += 1
-        step(event)
+        sends = [effect for effect in effects if isinstance(effect, Send)]
+        counts.update(request.args[0] for send in sends for request in send.requests)
+        return effects
 
-    stage.step = counted
+    stage.core.step = counted
     stage.play(f"advance {duration_ms}")
-    return counts[Wake]
+    return counts
 
 
 def test_nothing_watched():
@@ -59,19 +71,25 @@ def test_wake_at_is_in_the_future():
         ["kill M", "now S1 sees=down votes=nobody@99", "cut S2"],
         ["now M says=-BUSY"],
         ["now R1 follows=R2", "now R2 follows=R1"],
+        ["redis X 10.0.0.9", "now R1 follows=X obeys=0", "advance 20000"],
+        ["now M obeys=0", "order FAILOVER mymaster", "advance 9000"],
     ],
     ids=" / ".join,
 )
 def test_does_not_spin(trouble):
-    """Whatever is wrong, the core is woken a few dozen times a second at most."""
+    """Whatever is wrong, a second sees a few dozen wake-ups, few commands and fewer orders."""
     stage = stage_of("cast replicas=2 peers=2", "ready down-after-ms=1000", *trouble)
-    assert wakes_in(stage, 20_000) <= 20 * 40
+    counts = counts_in(stage, 20_000)
+    assert counts[Wake] <= 20 * 40
+    assert counts["INFO"] <= 20 * 3 * 10
+    assert counts["SENTINEL"] <= 20 * 2 * 15
+    assert counts["SLAVEOF"] <= 6
 
 
 def test_wake_ups_are_shared():
     """A healthy group of six instances is served by few wake-ups: due times are on a grid."""
     stage = stage_of("cast replicas=2 peers=3", "ready down-after-ms=30000")
-    assert wakes_in(stage, 10_000) <= 60
+    assert counts_in(stage, 10_000)[Wake] <= 60
 
 
 def test_inputs_of_links_that_are_gone():
@@ -79,8 +97,6 @@ def test_inputs_of_links_that_are_gone():
     stage = stage_of("cast", "ready", "advance 1")
     links = sorted(stage.state.links)
     stage.play("order REMOVE mymaster")
-    from sentinel_py.core.messages import Ask, ChannelMessage, LinkDown, LinkUp, Reply, Request
-
     for link in links:
         for event in (
             LinkUp(link, "10.0.1.100"),

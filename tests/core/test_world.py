@@ -16,8 +16,8 @@ from .world import World
 
 STORM_MS = 15_000
 
-AGREEMENT_MS = 60_000
-"""Every wait of an election (2 x failover-timeout) may occur once, and some attempts fail."""
+AGREEMENT_MS = 90_000
+"""TILT ends, every wait of an election (2 x failover-timeout) occurs once, some attempts fail."""
 
 SETTLED_MS = 8_000
 """Agreement must last that long; replicas astray are only put right after failover-timeout."""
@@ -106,14 +106,14 @@ class Storm:
 
     def lose_machine(self):
         """One node of each group dies in the same moment."""
-        for host in [
-            h for h in self.world.redises if h.ip == self.rng.choice(self.world.redises).ip
-        ]:
-            self.fell(host)
+        ip = self.rng.choice(self.world.redises).ip
+        for host in self.world.redises:
+            if host.ip == ip:
+                self.fell(host)
 
     def hang(self):
-        host = self.rng.choice(self.world.redises)
-        host.hangs = not host.hangs
+        host = self.rng.choice(list(self.world.hosts.values()))
+        host.hangs = host.is_up and not host.hangs
 
     def isolate(self):
         host = self.rng.choice(list(self.world.hosts.values()))
@@ -133,7 +133,8 @@ class Storm:
 
     def forced(self):
         host = self.rng.choice(self.world.sentinels)
-        self.world.order(host, FailOver(1, self.rng.choice(list(self.world.groups))))
+        group = self.rng.choice(list(self.world.groups))
+        self.world.order(host, FailOver(1, group, coordinated=self.rng.random() < 0.5))
 
     def end(self):
         """Everything works again, and stays so."""

@@ -193,7 +193,7 @@ class World:
         return effects
 
     def order(self, host: Host, order: Order) -> None:
-        if host.is_up:
+        if host.is_up and not host.hangs:
             self.step(host, order)
 
     def _carry_out(self, host: Host, event: Input | None, effects: list[Effect]) -> None:

@@ -1,8 +1,8 @@
 """What must never happen, watched from outside the product: notices, saved files, answers, states.
 
-Each checker has a name and states one rule; it ends the run with a `Violation` at the moment at which
-the rule is broken. The rule it guards itself: a checker judges by what it has seen, with its own
-arithmetic; it calls nothing of the product that it is about.
+Each checker has a name and states one rule; it ends the run with a `Violation` at the moment at
+which the rule is broken. The rule it guards itself: a checker judges by what it has seen, with
+its own arithmetic; it calls nothing of the product that it is about.
 """
 
 from collections import defaultdict
@@ -17,6 +17,9 @@ FRESH_INFO_MS = 5_000
 FRESH_INFO_FORCED_MS = 30_000
 LINK_DOWN_FACTOR = 10
 
+IS_WATCHED = "is watched"
+"""What an order to MONITOR or REMOVE changes about a master."""
+
 ACTIONS = frozenset(
     """+sdown -sdown +odown -odown +try-failover +elected-leader +selected-slave +promoted-slave
     +failover-end +convert-to-slave +fix-slave-config +slave-reconf-sent""".split()  # noqa: SIM905
@@ -24,7 +27,7 @@ ACTIONS = frozenset(
 """What a sentinel in TILT does not do unless an operator orders it."""
 
 
-class Violation(AssertionError):
+class Violation(AssertionError):  # noqa: N818 - it is what a run ends with
     """A rule was broken; ``checker`` names it."""
 
     def __init__(self, checker, text):
@@ -177,13 +180,13 @@ class Checkers:
             self._forced.add((words[1], book.new_epoch))
 
     def _on_forgotten(self, _life, book, words):
-        """REMOVE and RESET forget what was known of the master."""
+        """REMOVE forgets all that was known of the master."""
         name = words[1]
         for known in (book.epochs, book.saved):
             known.pop(("config", name), None)
             known.pop(("leader", name), None)
-        for key in [key for key in book.acknowledged if key[0] == name]:
-            del book.acknowledged[key]
+        for kept in (book.places, book.attempts):
+            kept.pop(name, None)
 
 
 _NOTICES = {
@@ -234,13 +237,18 @@ def _check_forward(life, book):
 
 def _check_acknowledged(life, book):
     for (name, attribute), value in book.acknowledged.items():
-        master = life.state.masters.get(name)
-        found = getattr(master.options, attribute) if master else None
+        found = _found(life.state.masters.get(name), attribute)
         if found != value:
             raise Violation(
                 "an acknowledged change is never lost",
                 f"{life.name}: {attribute} of {name} was {value}, is {found}",
             )
+
+
+def _found(master, attribute):
+    if attribute == IS_WATCHED:
+        return master is not None
+    return getattr(master.options, attribute) if master else None
 
 
 def _unfitness(life, master, replica):

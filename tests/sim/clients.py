@@ -71,18 +71,19 @@ class Operator:
         self._world.log("op", f"to {machine.name}: {' '.join(words)}")
         self._loop.call_soon(self._start, self._order, machine, words)
 
-    def set_option(self, sentinel, name, attribute, value):
-        """SENTINEL SET; what is answered with OK must hold from then on."""
-        words = "SENTINEL", "SET", MASTER_NAME, name, str(value)
+    def change(self, sentinel, words, change, value):
+        """Change what a sentinel is to remember: what was answered with OK must hold from then on.
+
+        ``change`` is the master's name and what of it becomes ``value``.
+        """
         self._world.log("op", f"to {sentinel.name}: {' '.join(words)}")
-        change = MASTER_NAME, attribute
-        self._loop.call_soon(self._start, self._set, sentinel, words, change, value)
+        self._loop.call_soon(self._start, self._change, sentinel, words, change, value)
 
     def _start(self, coroutine_of, *args):
         task = self._loop.create_task(coroutine_of(*args))
         task.add_done_callback(asyncio.Future.result)
 
-    async def _set(self, sentinel, words, change, value):
+    async def _change(self, sentinel, words, change, value):
         is_sure = (sentinel.name, change) not in self._unsure
         self._unsure.add((sentinel.name, change))
         self._checkers.ordered(sentinel.name, change)

@@ -1,8 +1,8 @@
 """A cluster in virtual time: sentinels, Redis servers and the network between them.
 
-Here stands how a world is built from a `Plan` and what it looks like from above; what goes wrong in it
-is for `faults`, what must never happen for `checkers`. The rule it guards: all that is random comes
-from the plan's seed, and one part's draws do not disturb another's.
+Here stands how a world is built from a `Plan` and what it looks like from above; what goes wrong
+in it is for `faults`, what must never happen for `checkers`. The rule it guards: all that is
+random comes from the plan's seed, and one part's draws do not disturb another's.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,9 @@
 """The disk of one host: what programs wrote, and what of it a crash leaves.
 
-It can be put in the place of `storage.LOCAL`, and has what a journal needs beside that: append, sync,
-rename. The rule it guards: whatever was not synced may be lost in a crash, whole or in part, and the
-seed decides; a rename that was not followed by a sync of the directory may not have happened.
+It can be put in the place of `storage.LOCAL`, and has what a journal needs beside that: append,
+sync, rename. The rule it guards: whatever was not synced may be lost in a crash, whole or in
+part, and the seed decides; a rename that was not followed by a sync of the directory may not have
+happened.
 """
 
 import errno
@@ -41,7 +42,7 @@ class SimDisk:
         self._dir = "/"
 
     def crash(self):
-        """Lose what was not synced. Renames and removals before the last synced one have happened."""
+        """Lose what was not synced; names are as they are now, or as when they were synced."""
         if self._rng.random() < 0.5:
             self._names = dict(self._synced_names)
         self._synced_names = dict(self._names)

@@ -1,19 +1,23 @@
 """What goes wrong, and when: a seed makes a `Plan`, and a `Stage` carries it out on a cluster.
 
-A plan is data that says everything in advance, so that a run can be repeated with some of its actions
-left out. Each seed has only some kinds of faults switched on, as many bugs hide behind others that come
-first. The rule it guards: after `heal` nothing is wrong any more but what the cluster has to repair.
+A plan is data that says everything in advance, so that a run can be repeated with some of its
+actions left out. Each seed has only some kinds of faults switched on, as many bugs hide behind
+others that come first. The rule it guards: after `heal` nothing is wrong any more but what the
+cluster has to repair.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
+from .checkers import IS_WATCHED
 from .clients import Operator
 from .cluster import MASTER_NAME, Cluster, Layout
 
-FAULTS_MS = 60_000
+FAULTS_MS = 45_000
 ACTIONS_MAX = 24
+GHOST = "ghost"
+"""The name of a second master, whose address nobody has."""
 
 MOMENTS = tuple(
     """+sdown +odown +try-failover +vote-for-leader +elected-leader +failover-state-wait-promotion
@@ -159,6 +163,12 @@ class Stage:
 def _kill_redis(stage, action):
     redis = stage.redis(action)
     redis.kill(loses_data=action.amount < 0.3)
+    return lambda: None if redis.is_up else redis.start()
+
+
+def _unplug_redis(stage, action):
+    redis = stage.redis(action)
+    redis.lose_power()
     return lambda: None if redis.is_up else redis.start()
 
 
@@ -337,7 +347,17 @@ def _order_set(stage, action):
         ("parallel-syncs", "parallel_syncs", 1 + round(3 * action.amount)),
         ("failover-timeout", "failover_timeout_ms", 3000 + round(5000 * action.amount)),
     )
-    stage.operator.set_option(stage.sentinel(action), *options[action.target // 4 % 2])
+    name, attribute, value = options[action.target // 4 % len(options)]
+    words = "SENTINEL", "SET", MASTER_NAME, name, str(value)
+    stage.operator.change(stage.sentinel(action), words, (MASTER_NAME, attribute), value)
+
+
+def _order_monitor(stage, action):
+    """Have another master watched, which nobody ever reaches, or have it forgotten."""
+    is_wanted = action.amount < 0.7
+    words = ("MONITOR", GHOST, "10.9.9.9", "6379", "1") if is_wanted else ("REMOVE", GHOST)
+    change = GHOST, IS_WATCHED
+    stage.operator.change(stage.sentinel(action), ("SENTINEL", *words), change, is_wanted)
 
 
 def _order_flush(stage, action):
@@ -354,6 +374,7 @@ def _misplace_redis(stage, action):
 
 KINDS: dict[str, Callable] = {
     "kill-redis": _kill_redis,
+    "unplug-redis": _unplug_redis,
     "hang-redis": _hang_redis,
     "load-slowly": _load_slowly,
     "slow-info": _slow_info,
@@ -374,6 +395,7 @@ KINDS: dict[str, Callable] = {
     "slow-network": _slow_network,
     "order-failover": _order_failover,
     "order-set": _order_set,
+    "order-monitor": _order_monitor,
     "order-flush": _order_flush,
     "misplace-redis": _misplace_redis,
 }

@@ -1,8 +1,8 @@
 """Virtual time, and processes that live in it: each has an event loop of its own.
 
-Here stands when a callback runs, never what it does. The rule it guards: nothing but the scheduler's
-heap decides the order of things, so that one seed gives one run. No clock of the real machine is
-read, and no process runs while it is stopped, stalled or dead.
+Here stands when a callback runs, never what it does. The rule it guards: nothing but the
+scheduler's heap decides the order of things, so that one seed gives one run. No clock of the real
+machine is read, and no process runs while it is stopped, stalled or dead.
 
 Times are int microseconds. A process has a clock of its own, which may jump against the world's.
 """
@@ -255,7 +255,7 @@ class Loop(asyncio.AbstractEventLoop):
         """Let tasks end with their process, and not some time later with a warning."""
         for task in self._tasks:
             task._log_destroy_pending = False
-            if not inspect.getcoroutinestate(task.get_coro()) == inspect.CORO_RUNNING:
+            if inspect.getcoroutinestate(task.get_coro()) != inspect.CORO_RUNNING:
                 task.get_coro().close()
         self._tasks.clear()
 

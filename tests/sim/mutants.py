@@ -1,7 +1,7 @@
 """Bugs put into the product on purpose, each of which a named checker has to find.
 
-A mutant replaces one function of the product while it is on; the product knows nothing of it. The rule
-it guards: a checker that finds no mutant proves nothing.
+A mutant replaces one function of the product while it is on; the product knows nothing of it. The
+rule it guards: a checker that finds no mutant proves nothing.
 """
 
 from collections.abc import Callable
@@ -101,6 +101,15 @@ def _forgets(*rule):
     return {**directives._RULES, rule: lambda _loading, _args: None}
 
 
+def _once(old):
+    """Open a link only if it was never tried."""
+
+    def reopen(turn, instance, link):
+        return old(turn, instance, link) if link.tried_at is None else NEVER
+
+    return reopen
+
+
 MUTANTS = (
     _mutant(
         "a vote is not saved",
@@ -129,10 +138,12 @@ MUTANTS = (
         (
             election,
             "count_votes",
-            lambda _old: lambda turn, master: (
-                master.failover
-                and master.failover.phase.value == "wait_start"
-                and failover.elected(turn, master, master.failover)
+            lambda _old: (
+                lambda turn, master: (
+                    master.failover
+                    and master.failover.phase.value == "wait_start"
+                    and failover.elected(turn, master, master.failover)
+                )
             ),
         ),
     ),
@@ -211,7 +222,7 @@ MUTANTS = (
     _mutant(
         "a lost connection is not opened again",
         "all agree after healing",
-        (detector, "_reopen", lambda old: _once(old)),
+        (detector, "_reopen", _once),
     ),
     _mutant(
         "the core gives up its timers",
@@ -219,12 +230,3 @@ MUTANTS = (
         (Sentinel, "wake_at", lambda _old: property(lambda _core: NEVER)),
     ),
 )
-
-
-def _once(old):
-    """Open a link only if it was never tried."""
-
-    def reopen(turn, instance, link):
-        return old(turn, instance, link) if link.tried_at is None else NEVER
-
-    return reopen

@@ -1,9 +1,9 @@
-"""Connections between hosts: ordered bytes that take their time, get stuck, or are lost with a host.
+"""Connections between hosts: ordered bytes that take their time, get stuck, or never arrive.
 
 Modelled is what TCP shows to programs: delay, segments split and merged, a cut in one direction
-(bytes wait and are sent again when it heals), refusal, FIN and RST, hosts that vanish. The kernel of a
-host works on while its processes stand still. The rule it guards: what arrives is what was sent, in
-order, without a gap; everything else about it may be as bad as a network can make it.
+(bytes wait and are sent again when it heals), refusal, FIN and RST, hosts that vanish. The kernel
+of a host works on while its processes stand still. The rule it guards: what arrives is what was
+sent, in order, without a gap; everything else about it may be as bad as a network can make it.
 """
 
 import asyncio
@@ -55,7 +55,9 @@ class Network:
         self._gone[host] = self.scheduler.now_us
 
     def power_on(self, host):
-        self._resend(self.scheduler.now_us - self._gone.pop(host))
+        """Nothing happens to a host that is on."""
+        if host in self._gone:
+            self._resend(self.scheduler.now_us - self._gone.pop(host))
 
     def is_open(self, source, target):
         return (
@@ -290,12 +292,12 @@ class Endpoint(asyncio.Transport):
             self._out.reset()
             return
         self._received += data
-        self._read_soon()
+        self._read_soon(self.process.deliver)
 
     def take_fin(self):
         if not self.is_closed:
             self._fin_received = True
-            self._read_soon()
+            self._read_soon(self.process.deliver)
 
     def take_reset(self):
         if not self.is_closed:
@@ -327,11 +329,11 @@ class Endpoint(asyncio.Transport):
 
     # The process's side
 
-    def _read_soon(self):
-        if self._protocol and self._reads and not self._read_is_due:
-            if self._received or self._fin_received:
-                self._read_is_due = True
-                self.process.soon(Handle(self._read, (), None))
+    def _read_soon(self, ask=None):
+        is_wanted = self._protocol and self._reads and not self._read_is_due
+        if is_wanted and (self._received or self._fin_received):
+            self._read_is_due = True
+            (ask or self.process.soon)(Handle(self._read, (), None))
 
     def _read(self):
         self._read_is_due = False

@@ -1,8 +1,9 @@
 """A model of a Redis server: what sentinels and clients see of one, over the simulated network.
 
-It speaks RESP, replicates a list of writes with offsets and lag, and can be hung, slow, loading, empty
-after a restart, or lie about its role. The rule it guards: it follows Redis where sentinels look, and
-is no simpler there than Redis is: a promotion, a demotion and a resync cost it connections and time.
+It speaks RESP, replicates a list of writes with offsets and lag, and can be hung, slow, loading,
+empty after a restart, or lie about its role. The rule it guards: it follows Redis where sentinels
+look, and is no simpler there than Redis is: a promotion, a demotion and a resync cost it
+connections and time.
 """
 
 import asyncio
@@ -50,6 +51,7 @@ class RedisHost:
 
     def start(self):
         assert self.server is None
+        self._world.network.power_on(self.host)
         process = self._world.spawn(self.host, self.name)
         run_id = f"{self._rng.getrandbits(160):040x}"
         self.server = RedisServer(process, self, run_id)
@@ -58,8 +60,18 @@ class RedisHost:
         """SIGKILL. Without persistence the next start is an empty one."""
         if self.server:
             self.server.process.kill()
-            self.saved_writes = [] if loses_data else list(self.server.writes)
-            self.server = None
+            self._died(0 if loses_data else self.server.offset)
+
+    def lose_power(self):
+        """Be gone without a word, and with the last writes."""
+        if self.server:
+            self.server.process.vanish()
+            self._world.network.power_off(self.host)
+            self._died(max(0, self.server.offset - self._rng.randint(0, 10)))
+
+    def _died(self, writes_kept):
+        self.saved_writes = self.server.writes[:writes_kept]
+        self.server = None
 
 
 class RedisServer:

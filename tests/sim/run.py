@@ -1,7 +1,8 @@
 """One run of the simulator, from a seed to its outcome: settle, faults, healing.
 
-Here stand the phases, the bound on healing, replay and shrinking; printing is for `main`. The rule it
-guards: a run depends on its seed, its selection of actions and the code, and on nothing else.
+Here stand the phases, the bound on healing, replay and shrinking; printing is for `main`. The
+rule it guards: a run depends on its seed, its selection of actions and the code, and on nothing
+else.
 """
 
 import hashlib

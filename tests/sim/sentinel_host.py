@@ -1,9 +1,9 @@
 """A machine with one sentinel of the product on it.
 
-The product's own parts are joined here as `daemon` joins them: core, node, links, server, commands,
-notifier, config file. In the place of the real clock, disk and log stand those of the simulation. The
-rule it guards: nothing of the product is imitated, and whatever it tells anybody is seen by the
-observer at that moment.
+The product's own parts are joined here as `daemon` joins them: core, node, links, server,
+commands, notifier, config file. In the place of the real clock, disk and log stand those of the
+simulation. The rule it guards: nothing of the product is imitated, and whatever it tells anybody
+is seen by the observer at that moment.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from sentinel_py.commands import CommandTable
 from sentinel_py.core import views
 from sentinel_py.core.model import State
 from sentinel_py.core.sentinel import Sentinel
+from sentinel_py.generic_commands import base_commands
 from sentinel_py.links import Links
 from sentinel_py.node import Node
 from sentinel_py.notify import Notifier
@@ -23,7 +24,6 @@ from sentinel_py.server import Server
 from sentinel_py.server_options import ServerOptions
 from sentinel_py.session import Session
 from sentinel_py.storage import SaveError
-from sentinel_py.generic_commands import base_commands
 
 from .disk import SimDisk
 
@@ -52,6 +52,7 @@ class SentinelHost:
 
     def start(self):
         assert self.life is None
+        self._world.network.power_on(self.host)
         process = self._world.spawn(self.host, self.name)
         self.life = SentinelLife(process, self)
         process.loop.call_soon(self.life.begin)
@@ -65,6 +66,7 @@ class SentinelHost:
     def lose_power(self):
         if self.life:
             self.life.process.vanish()
+            self._world.network.power_off(self.host)
             self._died()
 
     def _died(self):

@@ -62,9 +62,7 @@ def listen(server):
 def connect(client):
     """Begin to connect; the task's result or exception is there when the world has run."""
     recorder = Recorder()
-    attempt = client.loop.create_task(
-        client.loop.create_connection(lambda: recorder, THERE, PORT)
-    )
+    attempt = client.loop.create_task(client.loop.create_connection(lambda: recorder, THERE, PORT))
     return recorder, attempt
 
 
