@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
+from sentinel_py.core.ledger import Entry
 from sentinel_py.core.model import LinkKind
 
 
@@ -204,6 +205,54 @@ class Flush:
     ticket: int
 
 
+@dataclass(frozen=True, slots=True)
+class DownReport:
+    """A fellow member of the Raft cluster tells what it sees of a master."""
+
+    run_id: str
+    master: str
+    down: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A log entry has come to its turn; every member applies all of them in the same order."""
+
+    index: int
+    entry_id: str
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """The state as of log index ``index`` replaces what we know of what the log holds."""
+
+    index: int
+    snapshot: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalEnded:
+    """A proposal of ours was not committed; ``certain`` tells whether it can still be."""
+
+    entry_id: str
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RaftView:
+    """How the Raft cluster stands, as this member sees it.
+
+    ``leads`` is true only while a majority has confirmed us within the lease.
+    """
+
+    members: tuple[str, ...]
+    leader: str | None
+    leads: bool
+    has_majority: bool
+    term: int
+
+
 Order = (
     Monitor | Remove | SetOptions | Reset | FailOver | ConfigSet | Debug | SimulateFailure | Flush
 )
@@ -216,6 +265,11 @@ Input = (
     | DirectHello
     | Resolved
     | DownQuestion
+    | DownReport
+    | Committed
+    | Installed
+    | ProposalEnded
+    | RaftView
     | Order
 )
 
@@ -225,6 +279,19 @@ Input = (
 @dataclass(frozen=True, slots=True)
 class Save:
     """Put the state on disk (fsync) before anything behind this effect leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveSoon:
+    """Put the state on disk within a second: the log has what is new in it already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Put an entry into the Raft log; ends in ``Committed`` or ``ProposalEnded``."""
+
+    entry_id: str
+    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,4 +373,17 @@ class Crash:
     """End the process at once with exit code 99 (SENTINEL SIMULATE-FAILURE)."""
 
 
-Effect = Save | Open | Close | Send | Notice | Log | RunScript | Resolve | Answer | Crash
+Effect = (
+    Save
+    | SaveSoon
+    | Propose
+    | Open
+    | Close
+    | Send
+    | Notice
+    | Log
+    | RunScript
+    | Resolve
+    | Answer
+    | Crash
+)

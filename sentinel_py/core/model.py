@@ -196,6 +196,17 @@ class Failover:
     ticket: int | None = None  # the order to answer when the master has agreed
 
 
+@dataclass(slots=True)
+class Mandate:
+    """What the Raft log says of a master's failover, so that another member can finish it."""
+
+    epoch: int
+    leader: str
+    forced: bool
+    chosen: Address | None = None
+    switched: bool = False
+
+
 class Wait(Enum):
     """Why a master's next failover attempt has to wait: what may cut the wait short."""
 
@@ -236,6 +247,8 @@ class Master(DataNode):
     replicas: dict[str, Replica] = field(default_factory=dict)
     peers: dict[str, Peer] = field(default_factory=dict)
     failover: Failover | None = None
+    mandate: Mandate | None = None
+    proposed: str | None = None  # the id of our entry about this failover that is under way
     wait: Wait = Wait.NOTHING
     awaited: str | None = None  # the leader waited for
     try_at: int | None = None  # no failover attempt before this time
@@ -310,6 +323,22 @@ class SimulatedFailure(Enum):
 
 
 @dataclass(slots=True)
+class Raft:
+    """This sentinel as a member of a Raft cluster. ``members`` are ids of sentinels."""
+
+    boot: str  # makes entry ids differ from those of earlier runs
+    members: tuple[str, ...] = ()
+    leader: str | None = None
+    leads: bool = False
+    has_majority: bool = False
+    lost_at: int | None = None  # since when there is no majority
+    term: int = 0
+    applied: int = 0
+    proposals: int = 0
+    tickets: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class State:
     """Everything the core knows."""
 
@@ -320,6 +349,7 @@ class State:
     masters: dict[str, Master] = field(default_factory=dict)
     links: dict[int, Link] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)  # host name -> last known good ip
+    raft: Raft | None = None
     tilt_at: int | None = None
     waiting: list[Monitor] = field(default_factory=list)  # orders whose host is being looked up
     simulated_failures: list[SimulatedFailure] = field(default_factory=list)

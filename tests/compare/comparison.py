@@ -100,21 +100,16 @@ class World:
 
 
 def _knows_all(sentinel):
+    questions = ("MASTERS", "REPLICAS mymaster", "SENTINELS mymaster", "SENTINELS lonely")
     with Connection(sentinel.port) as connection:
-        replicas, peers, lonely, cache = (
-            connection.ask(encode(f"SENTINEL {words}"))
-            for words in (
-                "REPLICAS mymaster",
-                "SENTINELS mymaster",
-                "SENTINELS lonely",
-                "INFO-CACHE mymaster lonely",
-            )
-        )
-    flags = [line.strip() for line in (*replicas, *peers, *lonely)]
+        rows = [line for words in questions for line in connection.ask(encode(f"SENTINEL {words}"))]
+        cache = connection.ask(encode("SENTINEL INFO-CACHE mymaster lonely"))
+    flags = [line.strip() for line in rows]
+    # "$master" and "$slave" are also the roles that their INFO reported.
     return (
-        (flags.count("$slave"), flags.count("$sentinel")) == (2, 2)
+        [flags.count(f"${flag}") for flag in ("master", "slave", "sentinel")] == [4, 2, 2]
         and sum("$# Server" in line for line in cache) == 3
-        and "    $-1" not in cache
+        and not any(line.strip() == "$-1" for line in cache)
     )
 
 

@@ -107,6 +107,9 @@ CONVERSATIONS = (
         SENTINEL MONITOR new 127.0.0.1 $spare 1
         SENTINEL MONITOR new 127.0.0.1 $spare 1
         SENTINEL GET-MASTER-ADDR-BY-NAME new
+        SENTINEL SET new auth-user bob
+        SENTINEL SET new auth-pass secret
+        SENTINEL SET new auth-pass ""
         SENTINEL RESET nobody
         SENTINEL RESET ne[v-x]
         SENTINEL RESET NEW
@@ -146,8 +149,6 @@ CONVERSATIONS = (
         SENTINEL SET mymaster rename-command CONFIG ""
         SENTINEL SET mymaster rename-command CONFIG CONFIG
         SENTINEL SET mymaster rename-command LOLWUT lol rename-command lolwut LOLWUT
-        SENTINEL SET lonely auth-user ""
-        SENTINEL SET lonely auth-pass ""
         SENTINEL MASTER mymaster
         """,
     ),

@@ -29,35 +29,31 @@ def suite_source():
     if cached:
         return cached[-1]
     if not shutil.which("apt-get"):
-        raise UnavailableError(
-            "no apt-get here, and the suite is in Debian's source package of redis"
-        )
+        raise UnavailableError("no apt-get here to fetch the suite with (source package redis)")
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        return _fetch(Path(scratch)).rename(cache / _fetched_name(Path(scratch)))
+        archive = _fetch(Path(scratch))
+        folder = cache / re.sub(r"redis_(.+)\.orig\..+", r"redis-\1", archive.name)
+        # One step, so that nobody finds half of it.
+        return unpack(archive, Path(scratch) / "unpacked").rename(folder)
 
 
 def _fetch(scratch):
-    """Download and unpack; the unpacked folder lies in the scratch folder."""
+    """Download the archive of the source package into the scratch folder."""
     parts = scratch / "sources"
     parts.mkdir()
     for path in package_sources():
         (parts / path.name).write_text(as_source_packages(path.read_text(), path.suffix))
-    _apt(scratch, "update")
-    _apt(scratch, "source", "--download-only", "redis")
-    return unpack(_archive(scratch), scratch / "unpacked")
-
-
-def _archive(scratch):
-    return next(scratch.glob("redis_*.orig.tar.*"))
-
-
-def _fetched_name(scratch):
-    version = re.fullmatch(r"redis_(.+)\.orig\.tar\.\w+", _archive(scratch).name)
-    return f"redis-{version[1]}"
+    trouble = _apt(scratch, "update")  # of one source that is not needed, it may be
+    trouble += _apt(scratch, "source", "--download-only", "redis")
+    archive = next(scratch.glob("redis_*.orig.tar.*"), None)
+    if archive is None:
+        raise UnavailableError(f"apt-get could not fetch the suite: {trouble[0]}")
+    return archive
 
 
 def _apt(scratch, *words):
+    """Run apt-get on a state of its own; what it says of errors."""
     for folder in ("lists/partial", "cache/archives/partial"):
         (scratch / folder).mkdir(parents=True, exist_ok=True)
     options = {
@@ -65,19 +61,12 @@ def _apt(scratch, *words):
         "Dir::Cache": scratch / "cache",
         "Dir::Etc::SourceList": "/dev/null",
         "Dir::Etc::SourceParts": scratch / "sources",
-        "APT::Sandbox::User": "",
+        "APT::Sandbox::User": "",  # that user may not read in the cache
     }
     settings = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-    done = subprocess.run(
-        ["apt-get", "--quiet", *settings, *words],
-        cwd=scratch,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        reason = done.stderr.strip().rpartition("\n")[2]
-        raise UnavailableError(f"apt-get {words[0]} failed, which is to fetch the suite: {reason}")
+    command = ["apt-get", "--quiet", *settings, *words]
+    done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
+    return [line for line in done.stderr.splitlines() if line.startswith("E:")]
 
 
 def package_sources():

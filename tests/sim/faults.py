@@ -355,7 +355,7 @@ def _order_set(stage, action):
 def _order_monitor(stage, action):
     """Have another master watched, which nobody ever reaches, or have it forgotten."""
     is_wanted = action.amount < 0.7
-    words = ("MONITOR", GHOST, "10.9.9.9", "6379", "1") if is_wanted else ("REMOVE", GHOST)
+    words = ("MONITOR", GHOST, "10.9.9.9", "6379", "2") if is_wanted else ("REMOVE", GHOST)
     change = GHOST, IS_WATCHED
     stage.operator.change(stage.sentinel(action), ("SENTINEL", *words), change, is_wanted)
 
