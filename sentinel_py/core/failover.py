@@ -8,7 +8,7 @@ is only for answers that do not come.
 
 from __future__ import annotations
 
-from sentinel_py.core import election, requests, roster
+from sentinel_py.core import choice, election, requests, roster
 from sentinel_py.core.messages import ErrorReply, FailOver, Level, Refused, Reply
 from sentinel_py.core.model import (
     Address,
@@ -17,7 +17,6 @@ from sentinel_py.core.model import (
     Phase,
     Reconf,
     Replica,
-    Role,
     SimulatedFailure,
     Wait,
 )
@@ -39,7 +38,7 @@ def on_order(turn: Turn, order: FailOver) -> None:
         turn.answer(order.ticket, Refused("No such master with that name"))
     elif master.failover is not None:
         turn.answer(order.ticket, Refused("Failover already in progress", "INPROG"))
-    elif choose(turn, master) is None:
+    elif choice.choose(turn, master) is None:
         turn.answer(order.ticket, Refused("No suitable replica to promote", "NOGOODSLAVE"))
     elif not order.coordinated:
         start(turn, master, forced=True)
@@ -135,9 +134,9 @@ def _wait_for_votes(turn: Turn, master: Master, attempt: Failover) -> int:
 
 def _select(turn: Turn, master: Master, attempt: Failover) -> int:
     patience_ends_at = attempt.phase_at + _FRESH_INFO_WAIT_MS
-    if turn.now < patience_ends_at and _fresh_info_is_coming(master, attempt):
+    if turn.now < patience_ends_at and choice.fresh_info_is_coming(master, attempt):
         return patience_ends_at
-    chosen = choose(turn, master)
+    chosen = choice.choose(turn, master)
     if chosen is None:
         abort(turn, master, "-failover-abort-no-good-slave")
         master.wait = Wait.NO_REPLICA
@@ -149,66 +148,12 @@ def _select(turn: Turn, master: Master, attempt: Failover) -> int:
     return _promote(turn, master, attempt)
 
 
-def _fresh_info_is_coming(master: Master, attempt: Failover) -> bool:
-    """Whether a replica still owes the INFO it was asked for when the master was lost."""
-    lost_at = master.down_at if master.is_down and master.down_at else attempt.started_at
-    return any(
-        replica.info_asked_at is not None
-        and not replica.is_down
-        and (replica.info_at is None or replica.info_at < lost_at)
-        for replica in master.replicas.values()
-    )
-
-
-def choose(turn: Turn, master: Master) -> Replica | None:
-    """The best replica to promote: by priority, offset and run id, as the original orders them.
-
-    One that a dead leader has promoted already comes first, one that says for another reason that
-    it is a master comes last.
-    """
-    candidates = [replica for replica in master.replicas.values() if _is_good(turn, replica)]
-    return min(candidates, key=_rank, default=None)
-
-
-def _rank(replica: Replica) -> tuple[int, int, int, bool, str]:
-    return (
-        _standing(replica),
-        replica.priority,
-        -replica.offset,
-        not replica.run_id,
-        replica.run_id.lower(),
-    )
-
-
-def _standing(replica: Replica) -> int:
-    if replica.role is Role.REPLICA:
-        return 1
-    lost_at = replica.master.down_at if replica.master.is_down else None
-    was_promoted = lost_at is not None and replica.run_id_at < lost_at <= replica.role_at
-    return 0 if was_promoted and not replica.demote else 2
-
-
-def _is_good(turn: Turn, replica: Replica) -> bool:
-    master = replica.master
-    now = turn.now
-    constants = turn.state.constants
-    if replica.is_down or not replica.command.is_up or replica.priority == 0:
-        return False
-    if now - replica.command.ok_at > 5 * constants.ping_period:
-        return False
-    info_age_max_ms = 5 * constants.ping_period if master.is_down else 3 * constants.info_period
-    if replica.info_at is None or now - replica.info_at > info_age_max_ms:
-        return False
-    master_down_ms = now - master.down_at if master.is_down and master.down_at else 0
-    return replica.master_link_down_ms <= master_down_ms + 10 * master.options.down_after_ms
-
-
 def replica_reported(turn: Turn, replica: Replica) -> None:
     """A replica's INFO has come: the attempt that found none may find one now."""
     master = replica.master
     if master.failover is not None:
         turn.touch(master)
-    elif master.wait is Wait.NO_REPLICA and master.is_odown and _is_good(turn, replica):
+    elif master.wait is Wait.NO_REPLICA and master.is_odown and choice.is_good(turn, replica):
         election.try_again(turn, master)
 
 

@@ -153,6 +153,20 @@ CONVERSATIONS = (
         """,
     ),
     Conversation(
+        "Notices of what was ordered",
+        """
+        PSUBSCRIBE ?set ?monitor +reset-master => 3
+        SENTINEL SET mymaster parallel-syncs 2 => 2
+        SENTINEL SET mymaster parallel-syncs 1 RENAME-COMMAND lolwut lol => 3
+        SENTINEL SET mymaster rename-command lolwut lolwut quorum 0 => 2
+        SENTINEL MONITOR new 127.0.0.1 $spare 1 => 2
+        SENTINEL SET new auth-pass secret auth-pass "" => 3
+        SENTINEL RESET n* => 2
+        SENTINEL REMOVE new => 2
+        """,
+        protocols=(3,),
+    ),
+    Conversation(
         "Settings of the sentinel",
         """
         SENTINEL CONFIG GET *

@@ -53,7 +53,7 @@ def _fetch(scratch):
 
 
 def _apt(scratch, *words):
-    """Run apt-get on a state of its own; what it says of errors."""
+    """Run apt-get on a state of its own; its lines on errors."""
     for folder in ("lists/partial", "cache/archives/partial"):
         (scratch / folder).mkdir(parents=True, exist_ok=True)
     options = {
@@ -66,7 +66,7 @@ def _apt(scratch, *words):
     settings = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
     command = ["apt-get", "--quiet", *settings, *words]
     done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
-    return [line for line in done.stderr.splitlines() if line.startswith("E:")]
+    return [line[3:] for line in done.stderr.splitlines() if line.startswith("E: ")]
 
 
 def package_sources():

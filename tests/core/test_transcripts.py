@@ -53,7 +53,7 @@ def test_transcript(path):
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_whatever_the_hash_seed(hash_seed):
-    """The same script gives the same output in any process: nothing depends on the order of sets."""
+    """The same script gives the same output in any process: no set decides an order."""
     path = Path(__file__).parent / "transcripts" / "reconfiguration_parallel_2.txt"
     program = (
         "import sys; from core.test_transcripts import replay; print(replay(sys.stdin.read()))"

@@ -1,0 +1,60 @@
+"""Which replica to promote: the original's filters and order, on fresh INFO."""
+
+from __future__ import annotations
+
+from sentinel_py.core.model import Failover, Master, Replica, Role
+from sentinel_py.core.turn import Turn
+
+
+def fresh_info_is_coming(master: Master, attempt: Failover) -> bool:
+    """Whether a replica still owes the INFO it was asked for when the master was lost."""
+    lost_at = master.down_at if master.is_down and master.down_at else attempt.started_at
+    return any(
+        replica.info_asked_at is not None
+        and not replica.is_down
+        and (replica.info_at is None or replica.info_at < lost_at)
+        for replica in master.replicas.values()
+    )
+
+
+def choose(turn: Turn, master: Master) -> Replica | None:
+    """The best replica to promote: by priority, offset and run id, as the original orders them.
+
+    One that a dead leader has promoted already comes first, one that says for another reason that
+    it is a master comes last.
+    """
+    candidates = [replica for replica in master.replicas.values() if is_good(turn, replica)]
+    return min(candidates, key=_rank, default=None)
+
+
+def _rank(replica: Replica) -> tuple[int, int, int, bool, str]:
+    return (
+        _standing(replica),
+        replica.priority,
+        -replica.offset,
+        not replica.run_id,
+        replica.run_id.lower(),
+    )
+
+
+def _standing(replica: Replica) -> int:
+    if replica.role is Role.REPLICA:
+        return 1
+    lost_at = replica.master.down_at if replica.master.is_down else None
+    was_promoted = lost_at is not None and replica.run_id_at < lost_at <= replica.role_at
+    return 0 if was_promoted and not replica.demote else 2
+
+
+def is_good(turn: Turn, replica: Replica) -> bool:
+    master = replica.master
+    now = turn.now
+    constants = turn.state.constants
+    if replica.is_down or not replica.command.is_up or replica.priority == 0:
+        return False
+    if now - replica.command.ok_at > 5 * constants.ping_period:
+        return False
+    info_age_max_ms = 5 * constants.ping_period if master.is_down else 3 * constants.info_period
+    if replica.info_at is None or now - replica.info_at > info_age_max_ms:
+        return False
+    master_down_ms = now - master.down_at if master.is_down and master.down_at else 0
+    return replica.master_link_down_ms <= master_down_ms + 10 * master.options.down_after_ms
