@@ -21,7 +21,7 @@ from sentinel_py import __version__, config, directives, process, rewrite, tls
 from sentinel_py.acl import Acl, AclError, AclStore
 from sentinel_py.commands import CommandTable
 from sentinel_py.core import views
-from sentinel_py.core.messages import Level, Notice
+from sentinel_py.core.messages import Level, Notice, Propose
 from sentinel_py.core.model import Settings, State
 from sentinel_py.core.sentinel import Sentinel
 from sentinel_py.generic_commands import base_commands
@@ -212,6 +212,9 @@ class Daemon:
 
     def resolve(self, host: str) -> None:
         self._resolver.resolve(host)
+
+    def propose(self, effect: Propose) -> None:  # noqa: ARG002 - until there is a member
+        raise AssertionError("not a member of a Raft cluster")
 
     def crash(self) -> None:
         self._warn("Exiting for SENTINEL SIMULATE-FAILURE")

@@ -53,7 +53,7 @@ WRITE_EVERY_MS = 10
 CALM_MS = 3_000  # time to see the writer write before the master is killed
 SETTLED_WITHIN_MS = 30_000
 FAILOVER_WITHIN_MS = 45_000  # leaves room for a second election after a split vote
-RETURN_WITHIN_MS = 60_000  # redis-sentinel takes more than ten seconds to tell a returned master
+RETURN_WITHIN_MS = 60_000  # redis-sentinel leaves a returned master alone for more than ten seconds
 RESTART_AFTER_MS = 5_000
 STATUS_EVERY_MS = 200
 INTERRUPTED = 130  # what shells report for a program that Ctrl-C has ended
@@ -73,15 +73,6 @@ STYLES = {
     "writer": "cyan",
     "demo": "bold",
 }
-
-# What the timeline shows of a failover: the notice, how its text begins, what it means.
-MILESTONES = (
-    ("+sdown", f"master {NAME} ", "a sentinel finds the master silent"),
-    ("+odown", f"master {NAME} ", "enough sentinels agree (quorum)"),
-    ("+elected-leader", f"master {NAME} ", "one sentinel is chosen to lead"),
-    ("+promoted-slave", "slave ", "a replica has become the master"),
-    ("+switch-master", f"{NAME} ", "clients are told the new address"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +102,25 @@ class Outage:
     @property
     def lasted_ms(self) -> int:
         return self.ended_at - self.began_at
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """A step of the failover: the notice that tells it, how its text begins, what it means."""
+
+    event: str
+    begins: str
+    meaning: str
+
+
+SWITCH = Milestone("+switch-master", f"{NAME} ", "clients are told the new address")
+MILESTONES = (
+    Milestone("+sdown", f"master {NAME} ", "a sentinel finds the master silent"),
+    Milestone("+odown", f"master {NAME} ", "enough sentinels agree (quorum)"),
+    Milestone("+elected-leader", f"master {NAME} ", "one sentinel is chosen to lead"),
+    Milestone("+promoted-slave", "slave ", "a replica has become the master"),
+    SWITCH,
+)
 
 
 class Writer:
@@ -213,7 +223,7 @@ class Demo:
             as_async(lambda: writer.written), SETTLED_WITHIN_MS, "write through the sentinels"
         )
         await asyncio.sleep(CALM_MS / 1000)
-        old = self.redises[0]
+        old = await eventually_async(self._agreed_master, SETTLED_WITHIN_MS, "agreed master")
         new = await self._fail_over(old)
         await self._bring_back(old, new)
         if self.options.once:
@@ -229,13 +239,12 @@ class Demo:
         killed_at = now()
         old.kill()
         new = await eventually_async(
-            lambda: self._agreed_master(other_than=old),
+            lambda: self._agreed_master(old),
             FAILOVER_WITHIN_MS,
             "new master that all sentinels name",
         )
-        switches = MILESTONES[-1]
         await eventually_async(
-            as_async(lambda: len(self._heard_since(killed_at, *switches)) == len(self.sentinels)),
+            as_async(lambda: len(self._heard_since(killed_at, SWITCH)) == len(self.sentinels)),
             FAILOVER_WITHIN_MS,
             "notice of the switch from all sentinels",
         )
@@ -257,7 +266,7 @@ class Demo:
         )
         took = now() - restarted_at
         self._say("demo", f"{old.address} is a replica of {new.address}, {took} ms after its start")
-        if await self._agreed_master(other_than=old) is not new:
+        if await self._agreed_master() is not new:
             raise LocalError(f"the sentinels do not all name {new.address} any more")
 
     async def _keep_alive(self) -> None:
@@ -283,16 +292,16 @@ class Demo:
             for row in rows
         )
 
-    async def _agreed_master(self, *, other_than: Server) -> Server | None:
-        """The Redis that all sentinels name, when they name one and it is another than this."""
+    async def _agreed_master(self, other_than: Server | None = None) -> Server | None:
+        """The Redis that all sentinels name, when they name the same and it is not this one."""
         answers = {
             tuple(await _ask(server, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME))
             for server in self.sentinels
         }
-        if len(answers) != 1 or (HOST, str(other_than.port)) in answers:
-            return None
-        named = {(HOST, str(server.port)): server for server in self.redises}
-        return named.get(answers.pop())
+        candidates = {
+            (HOST, str(server.port)): server for server in self.redises if server is not other_than
+        }
+        return candidates.get(answers.pop()) if len(answers) == 1 else None
 
     async def _replicates(self, replica: Server, master: Server) -> bool:
         role = await _ask(replica, "ROLE")
@@ -323,12 +332,13 @@ class Demo:
         if not told:
             self._say(str(port), text, event)
 
-    def _heard_since(self, since: int, event: str, begins: str, _meaning: str) -> list[Heard]:
-        """The first such notice of each sentinel, in the order in which they came."""
-        first: dict[int, Heard] = {}
+    def _heard_since(self, since: int, step: Milestone) -> list[int]:
+        """When each sentinel told this step first, after that instant and counted from it, in ms."""
+        first: dict[int, int] = {}
         for heard in self.heard:
-            if heard.heard_at >= since and heard.event == event and heard.text.startswith(begins):
-                first.setdefault(heard.port, heard)
+            matches = heard.event == step.event and heard.text.startswith(step.begins)
+            if matches and heard.heard_at >= since:
+                first.setdefault(heard.port, heard.heard_at - since)
         return list(first.values())
 
     def _writes_again(self, outage: Outage) -> None:
@@ -354,11 +364,10 @@ class Demo:
     def _show_timeline(self, killed_at: int, old: Server, new: Server) -> None:
         assert self.outage is not None, "the story waits for the writer"
         rows = [(0, "kill -9", f"the master {old.address}")]
-        for milestone in MILESTONES:
-            heard = [one.heard_at - killed_at for one in self._heard_since(killed_at, *milestone)]
-            if heard:
-                last = f"; the last of {len(heard)} at {heard[-1]}" if len(heard) > 1 else ""
-                rows.append((heard[0], milestone[0], milestone[2] + last))
+        for step in MILESTONES:
+            if told := self._heard_since(killed_at, step):
+                last = f"; the last of {len(told)} at {told[-1]}" if len(told) > 1 else ""
+                rows.append((told[0], step.event, step.meaning + last))
         rows.append((self.outage.ended_at - killed_at, "first write", f"taken by {new.address}"))
         self._print("\n  ms after the kill", style="bold")
         for at_ms, event, text in sorted(rows, key=itemgetter(0)):
@@ -427,6 +436,13 @@ async def _run(options: Options, console: Console) -> None:
         await Demo(box, console, options).run()
 
 
+def _program(_context: click.Context, _option: click.Parameter, words: str | None) -> list[str]:
+    try:
+        return shlex.split(words or "") or sentinel_program()
+    except ValueError as error:
+        raise click.BadParameter(f"{error}: {words}") from None
+
+
 @click.command()
 @click.option(
     "--once", is_flag=True, help="End after one failover, with status 0 if all went well."
@@ -441,12 +457,13 @@ async def _run(options: Options, console: Console) -> None:
 )
 @click.option(
     "--sentinel",
+    "program",
     metavar="PROGRAM",
+    callback=_program,
     help="Another sentinel to run instead of ours, for example redis-sentinel.",
 )
-def main(once: bool, down_after: int, sentinel: str | None) -> None:
+def main(once: bool, down_after: int, program: list[str]) -> None:
     """Kill a Redis master before your eyes and watch three sentinels replace it."""
-    program = shlex.split(sentinel) if sentinel else sentinel_program()
     console = Console(highlight=False)
     console.print(f"\n[bold]sentinel_py {__version__}[/bold]  a failover, live\n")
     status = 0

@@ -26,11 +26,13 @@ from sentinel_py.core.messages import (
     Notice,
     Open,
     Order,
+    Propose,
     Refused,
     Request,
     Resolve,
     RunScript,
     Save,
+    SaveSoon,
     Send,
     Wake,
 )
@@ -41,6 +43,9 @@ LATE_MS = 20
 """A wake-up that is later than this lets replies that have arrived meanwhile be read first."""
 
 SAVE_RETRY_MS = 1_000
+
+SAVE_SOON_MS = 500
+"""Entries of the Raft log come in bursts; the file is written once behind them."""
 
 Outcome: TypeAlias = int | list[str] | DownAnswer | Refused | None
 
@@ -75,6 +80,7 @@ class World(Protocol):
     def now(self) -> int: ...
     def save(self, state: State) -> bool: ...
     def resolve(self, host: str) -> None: ...
+    def propose(self, effect: Propose) -> None: ...
     def crash(self) -> None: ...
 
 
@@ -90,6 +96,7 @@ class Node:
         self._tickets = itertools.count(1)
         self._outcomes: dict[int, Outcome] = {}
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
+        self._saver: asyncio.TimerHandle | None = None
         self._is_unsaved = False
         self._step_saves = False
         self._save_tried_at = 0
@@ -106,7 +113,10 @@ class Node:
         self._carry_out(self.core.start(self._world.now()))
 
     def stop(self) -> None:
+        """End; what was to be saved soon is saved now."""
         self._stopped = True
+        if self._saver:
+            self._save()
         if self._timer:
             self._timer.cancel()
 
@@ -157,6 +167,10 @@ class Node:
                 world.publisher.log(effect)
             case Save():
                 self._save()
+            case SaveSoon():
+                self._save_soon()
+            case Propose():
+                world.propose(effect)
             case Answer():
                 self._answer(effect)
             case RunScript():
@@ -167,8 +181,15 @@ class Node:
                 world.crash()
 
     def _save(self) -> None:
+        if self._saver is not None:
+            self._saver.cancel()
+            self._saver = None
         self._save_tried_at = self._world.now()
         self._is_unsaved = not self._world.save(self.state)
+
+    def _save_soon(self) -> None:
+        if self._saver is None:
+            self._saver = self._loop.call_later(SAVE_SOON_MS / 1000, self._save)
 
     def _save_is_due(self) -> bool:
         return self._world.now() >= self._save_tried_at + SAVE_RETRY_MS

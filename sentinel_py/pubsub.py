@@ -53,7 +53,7 @@ def _send(subscribers: dict[Session, None] | None, message: Push) -> int:
     # A copy, as a subscriber that is too slow is closed by what it is sent.
     sessions = list(subscribers)
     for session in sessions:
-        session.push(encoded[session.protocol])
+        session.deliver(encoded[session.protocol])
     return len(sessions)
 
 

@@ -80,6 +80,7 @@ class Session(asyncio.Protocol):
         self._rest: Iterator[Request] = iter(())
         self._out: list[bytes] = []
         self._out_bytes = 0
+        self._delayed: list[bytes] = []
         self._is_processing = False
         self._closes_after_reply = False
         # Halted: requests are not carried out and not read, for one of the two reasons below.
@@ -133,6 +134,8 @@ class Session(asyncio.Protocol):
                     self._wait_for(answer)
                 else:
                     self._reply(answer)
+                if self._delayed:
+                    self._deliver_delayed()
                 if self._halted:
                     break
         except RequestTooLargeError:
@@ -257,6 +260,18 @@ class Session(asyncio.Protocol):
         self._send(message)
         if not self._is_processing:
             self._flush()
+
+    def deliver(self, message: bytes) -> None:
+        """Send a subscriber's message; what its own request causes comes behind the reply."""
+        if self._is_processing:
+            self._delayed.append(message)
+        else:
+            self.push(message)
+
+    def _deliver_delayed(self) -> None:
+        delayed, self._delayed = self._delayed, []
+        for message in delayed:
+            self._send(message)
 
     def _send(self, data: bytes) -> None:
         self._out.append(data)

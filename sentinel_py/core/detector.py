@@ -6,7 +6,7 @@ does what is due and says when to look again; there is no period in which everyb
 
 from __future__ import annotations
 
-from sentinel_py.core import election, failover, requests
+from sentinel_py.core import consensus, election, failover, requests
 from sentinel_py.core.messages import ErrorReply, Level, Open, Reply
 from sentinel_py.core.model import (
     Constants,
@@ -50,6 +50,7 @@ def attend(turn: Turn, instance: Instance) -> int:
         again_at = min(again_at, _check_down(turn, instance))
         if isinstance(instance, Master):
             again_at = min(again_at, election.attend(turn, instance))
+            consensus.attend(turn, instance)
             again_at = min(again_at, failover.attend(turn, instance))
     return max(again_at, turn.now + 1)
 
@@ -280,6 +281,7 @@ def _leave_sdown(turn: Turn, instance: Instance) -> None:
     if isinstance(instance, DataNode):
         instance.script_killed = False
     if isinstance(instance, Master):
+        election.tell_members(turn, instance)
         election.check_odown(turn, instance)
     elif isinstance(instance, Peer):
         election.peer_connected(turn, instance)

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections import Counter
 from operator import itemgetter
 
-from sentinel_py.core import failover, requests
-from sentinel_py.core.messages import DownAnswer, DownQuestion, Level, Reply
+from sentinel_py.core import consensus, failover, requests
+from sentinel_py.core.messages import DownAnswer, DownQuestion, DownReport, Level, Reply
 from sentinel_py.core.model import Failover, Master, Peer, Phase, Wait
 from sentinel_py.core.roster import look_up
 from sentinel_py.core.turn import Turn
@@ -42,8 +42,11 @@ def attend(turn: Turn, master: Master) -> int:
 
 def _try_failover(turn: Turn, master: Master) -> int:
     assert master.try_at is not None
+    raft = turn.state.raft
+    if raft and (not raft.leads or master.proposed or master.mandate):
+        return turn.now + turn.state.constants.ask_period
     if turn.now >= master.try_at:
-        failover.start(turn, master, forced=False)
+        failover.start(turn, master)
         return turn.now
     if master.try_at > turn.now + DESYNC_MS and master.delay_logged_for != master.try_at:
         master.delay_logged_for = master.try_at
@@ -63,12 +66,37 @@ def ask_peers(turn: Turn, master: Master, *, apart_ms: int) -> None:
 
     A peer that was asked less than ``apart_ms`` ago is left alone.
     """
-    if not master.is_down:
-        return
-    for peer in master.peers.values():
+    for peer in master.peers.values() if master.is_down else ():
         asked_at = peer.asked_at if peer.asked_at is not None else peer.answered_at
-        if peer.command.is_up and (asked_at is None or turn.now >= asked_at + apart_ms):
+        if not peer.command.is_up or (asked_at is not None and turn.now < asked_at + apart_ms):
+            continue
+        if _is_member(turn, peer):
+            requests.report_down(turn, peer)
+        else:
             requests.ask_down(turn, peer)
+
+
+def _is_member(turn: Turn, peer: Peer) -> bool:
+    """Fellow members of the Raft cluster are told what we see; their votes come by the log."""
+    return turn.state.raft is not None and peer.run_id in turn.state.raft.members
+
+
+def tell_members(turn: Turn, master: Master) -> None:
+    """Push what we see of the master to the members now, the Raft leader among them."""
+    for peer in master.peers.values():
+        if peer.command.is_up and _is_member(turn, peer):
+            requests.report_down(turn, peer)
+
+
+def take_report(turn: Turn, report: DownReport) -> None:
+    """Book what a member sees of the master."""
+    master = turn.state.masters.get(report.master)
+    peer = master.peers.get(report.run_id) if master else None
+    if master is None or peer is None or not _is_member(turn, peer):
+        return
+    peer.says_down = report.down
+    peer.answered_at = turn.now
+    check_odown(turn, master)
 
 
 def _forget_stale_answers(turn: Turn, master: Master) -> None:
@@ -142,16 +170,21 @@ def try_again(turn: Turn, master: Master) -> None:
 
 
 def check_odown(turn: Turn, master: Master) -> None:
+    """Whether enough sentinels see the master down.
+
+    A classic sentinel has to be one of them; the Raft leader acts for the others, too.
+    """
     quorum = master.options.quorum
-    seen = 1 + sum(peer.says_down for peer in master.peers.values())
-    is_odown = master.is_down and seen >= quorum
+    raft = turn.state.raft
+    seen = master.is_down + sum(peer.says_down for peer in master.peers.values())
+    is_odown = seen >= quorum and (master.is_down or (raft is not None and raft.leads))
     if is_odown == master.is_odown or turn.state.is_tilted:
         return
     master.is_odown = is_odown
     if is_odown:
         master.odown_at = turn.now
         turn.notice(Level.WARNING, "+odown", master, f"#quorum {seen}/{quorum}")
-        earliest = turn.now + turn.rng.randint(0, DESYNC_MS)
+        earliest = turn.now + (0 if raft else turn.rng.randint(0, DESYNC_MS))
         master.try_at = max(earliest, master.try_at or 0)
     else:
         turn.notice(Level.WARNING, "-odown", master)
@@ -170,6 +203,8 @@ def answer(turn: Turn, question: DownQuestion) -> None:
     down = master.is_down and not turn.state.is_tilted
     if question.candidate == "*":
         turn.answer(question.ticket, DownAnswer(down, None, 0))
+    elif turn.state.raft is not None:
+        consensus.vote(turn, master, question)
     else:
         cast_vote(turn, master, question.epoch, question.candidate)
         turn.answer(question.ticket, DownAnswer(down, master.leader, master.leader_epoch))
@@ -199,10 +234,16 @@ def cast_vote(turn: Turn, master: Master, epoch: int, candidate: str) -> None:
         requests.say_hello(turn, master.peers[candidate])
     if master.leader_epoch >= epoch or state.current_epoch > epoch or _is_leading(master):
         return
+    give_vote(turn, master, epoch, candidate)
+
+
+def give_vote(turn: Turn, master: Master, epoch: int, candidate: str) -> None:
+    """Book and save our vote; it is never replaced at the same or a lower epoch."""
+    assert epoch > master.leader_epoch
     master.leader, master.leader_epoch = candidate, epoch
     turn.save()
     turn.notice(Level.WARNING, "+vote-for-leader", text=f"{candidate} {epoch}")
-    if candidate != state.myid:
+    if candidate != turn.state.myid:
         if master.failover:
             failover.step_down(turn, master)
         _wait_for(turn, master, candidate)
@@ -263,7 +304,11 @@ def _is_over(turn: Turn, master: Master, attempt: Failover) -> bool:
     Their votes are spent on another or on nobody they remember, or their epoch is later than the
     attempt's. While only votes from out of reach are missing, another epoch would not help.
     """
-    within_reach = [p for p in master.peers.values() if p.command.is_up and not p.is_down]
+    within_reach = [
+        peer
+        for peer in master.peers.values()
+        if peer.command.is_up and not peer.is_down and not _is_member(turn, peer)
+    ]
     if any(peer.asked_at is not None or peer.answered_at is None for peer in within_reach):
         return False
     ours = turn.state.myid, attempt.epoch

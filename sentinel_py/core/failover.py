@@ -8,11 +8,12 @@ is only for answers that do not come.
 
 from __future__ import annotations
 
-from sentinel_py.core import choice, election, requests, roster
+from sentinel_py.core import choice, consensus, election, requests, roster
 from sentinel_py.core.messages import ErrorReply, FailOver, Level, Refused, Reply
 from sentinel_py.core.model import (
     Address,
     Failover,
+    Mandate,
     Master,
     Phase,
     Reconf,
@@ -33,27 +34,42 @@ _STOCK_WAY_OUT = "SENTINEL FAILOVER without COORDINATED does not need it to agre
 
 def on_order(turn: Turn, order: FailOver) -> None:
     """``SENTINEL FAILOVER``: nobody is asked, the master may be well."""
-    master = turn.state.masters.get(order.name)
-    if master is None:
-        turn.answer(order.ticket, Refused("No such master with that name"))
-    elif master.failover is not None:
-        turn.answer(order.ticket, Refused("Failover already in progress", "INPROG"))
-    elif choice.choose(turn, master) is None:
-        turn.answer(order.ticket, Refused("No suitable replica to promote", "NOGOODSLAVE"))
-    elif not order.coordinated:
-        start(turn, master, forced=True)
-        turn.answer(order.ticket)
-    elif master.is_down or not master.command.is_up:
-        turn.answer(order.ticket, Refused(f"The master cannot be asked. {_STOCK_WAY_OUT}"))
-    else:
-        attempt = start(turn, master, forced=True)
+    master, refusal = check_order(turn, order)
+    if master is None or refusal is not None:
+        turn.answer(order.ticket, refusal)
+        return
+    attempt = begin(turn, master, turn.state.current_epoch + 1, forced=True)
+    if order.coordinated:
         attempt.is_coordinated = True
         attempt.ticket = order.ticket
+    else:
+        turn.answer(order.ticket)
 
 
-def start(turn: Turn, master: Master, *, forced: bool) -> Failover:
+def check_order(turn: Turn, order: FailOver) -> tuple[Master | None, Refused | None]:
+    """The master that the order names, or why it cannot be carried out."""
+    master = turn.state.masters.get(order.name)
+    if master is None:
+        return None, Refused("No such master with that name")
+    if master.failover is not None:
+        return master, Refused("Failover already in progress", "INPROG")
+    if choice.choose(turn, master) is None:
+        return master, Refused("No suitable replica to promote", "NOGOODSLAVE")
+    if order.coordinated and (master.is_down or not master.command.is_up):
+        return master, Refused(f"The master cannot be asked. {_STOCK_WAY_OUT}")
+    return master, None
+
+
+def start(turn: Turn, master: Master) -> None:
+    """Try to lead a failover: as a candidate, or by a claim in the Raft log."""
+    if turn.state.raft is not None:
+        consensus.claim(turn, master, forced=False)
+    else:
+        begin(turn, master, turn.state.current_epoch + 1, forced=False)
+
+
+def begin(turn: Turn, master: Master, epoch: int, *, forced: bool) -> Failover:
     """Begin an attempt in a new epoch; a forced one needs nobody's vote."""
-    epoch = turn.state.current_epoch + 1
     attempt = Failover(epoch, forced, started_at=turn.now, phase_at=turn.now)
     election.raise_epoch(turn, epoch)
     turn.notice(Level.WARNING, "+try-failover", master)
@@ -61,10 +77,11 @@ def start(turn: Turn, master: Master, *, forced: bool) -> Failover:
     master.wait = Wait.NOTHING
     master.try_at = turn.now + 2 * master.options.failover_timeout_ms
     turn.touch(master)
-    election.cast_vote(turn, master, epoch, turn.state.myid)
+    election.give_vote(turn, master, epoch, turn.state.myid)
     election.ask_peers(turn, master, apart_ms=0)
-    if forced:
+    if forced or not master.is_down:
         requests.refresh_replicas(turn, master)
+    if forced:
         elected(turn, master, attempt)
     else:
         election.count_votes(turn, master)
@@ -82,12 +99,25 @@ def elected(turn: Turn, master: Master, attempt: Failover) -> None:
 def abort(turn: Turn, master: Master, event: str) -> None:
     """Leave the attempt; what may start the next one before its rest is over is the caller's."""
     turn.notice(Level.WARNING, event, master)
+    _mark_over(master)
+    leave(turn, master)
+
+
+def leave(turn: Turn, master: Master) -> None:
+    """Stop leading, without a word to the outside."""
     assert master.failover is not None
     _call_off(turn, master, master.failover)
     master.failover = None
     for replica in master.replicas.values():
         replica.reconf = Reconf.NONE
     turn.touch(master)
+
+
+def _mark_over(master: Master) -> None:
+    """Have the end of the attempt logged, lest the next Raft leader resume it."""
+    mandate, attempt = master.mandate, master.failover
+    if mandate is not None and attempt is not None and mandate.epoch == attempt.epoch:
+        mandate.is_over = True
 
 
 def step_down(turn: Turn, master: Master) -> None:
@@ -133,6 +163,12 @@ def _wait_for_votes(turn: Turn, master: Master, attempt: Failover) -> int:
 
 
 def _select(turn: Turn, master: Master, attempt: Failover) -> int:
+    mandate = master.mandate
+    if mandate is not None and mandate.chosen and mandate.epoch == attempt.epoch:
+        resume(turn, master, attempt, mandate.chosen)
+        return _NEVER
+    if master.proposed is not None:
+        return _NEVER
     patience_ends_at = attempt.phase_at + _FRESH_INFO_WAIT_MS
     if turn.now < patience_ends_at and choice.fresh_info_is_coming(master, attempt):
         return patience_ends_at
@@ -141,6 +177,36 @@ def _select(turn: Turn, master: Master, attempt: Failover) -> int:
         abort(turn, master, "-failover-abort-no-good-slave")
         master.wait = Wait.NO_REPLICA
         return _NEVER
+    if turn.state.raft is not None:
+        consensus.propose_choice(turn, master, attempt.epoch, chosen.address)
+        return _NEVER
+    return _send(turn, master, attempt, chosen)
+
+
+def resume(turn: Turn, master: Master, attempt: Failover, address: Address) -> None:
+    """Go on with the replica that the Raft log names; it may be promoted already.
+
+    So it is first asked for its role, and told to be a master only if it says that it is none.
+    """
+    replica = master.replica_at(address)
+    if replica is None:
+        abort(turn, master, "-failover-abort-no-good-slave")
+        return
+    attempt.chosen = replica
+    turn.notice(Level.WARNING, "+selected-slave", replica)
+    attempt.is_resumed = True
+    _enter(turn, attempt, Phase.WAIT_PROMOTION)
+    requests.ask_info(turn, replica)
+
+
+def chosen(turn: Turn, master: Master, attempt: Failover, address: Address) -> None:
+    """The choice is in the Raft log: promote."""
+    replica = master.replica_at(address)
+    if attempt.phase is Phase.SELECT and replica is not None:
+        _send(turn, master, attempt, replica)
+
+
+def _send(turn: Turn, master: Master, attempt: Failover, chosen: Replica) -> int:
     attempt.chosen = chosen
     turn.notice(Level.WARNING, "+selected-slave", chosen)
     _enter(turn, attempt, Phase.SEND)
@@ -192,8 +258,10 @@ def _wait_for_promotion(turn: Turn, master: Master, attempt: Failover) -> int:
 def not_promoted(turn: Turn, attempt: Failover) -> None:
     """The chosen one still is a replica: if the order was lost with its connection, repeat it."""
     assert attempt.chosen is not None
-    if attempt.chosen.command.up_at >= attempt.phase_at and not attempt.is_coordinated:
+    was_lost = attempt.chosen.command.up_at >= attempt.phase_at
+    if (was_lost or attempt.is_resumed) and not attempt.is_coordinated:
         requests.follow(turn, attempt.chosen, None)
+        attempt.is_resumed = False
         attempt.phase_at = turn.now + 1
 
 
@@ -225,20 +293,47 @@ def _call_off(turn: Turn, master: Master, attempt: Failover) -> None:
 
 
 def promoted(turn: Turn, master: Master, attempt: Failover) -> None:
-    """The chosen replica says that it is a master: switch, and point everybody else to it."""
-    chosen = attempt.chosen
-    assert chosen is not None
-    master.config_epoch = attempt.epoch
+    """The chosen replica says that it is a master: time to switch."""
+    assert attempt.chosen is not None
+    if turn.state.raft is not None:
+        consensus.propose_switch(turn, master, attempt.epoch, attempt.chosen.address)
+    else:
+        complete(turn, master, attempt.epoch, attempt.chosen.address)
+
+
+def complete(turn: Turn, master: Master, epoch: int, address: Address) -> None:
+    """Switch; who leads the failover then points everybody else to the new master."""
+    attempt = master.failover
+    if attempt is not None and attempt.epoch != epoch:
+        step_down(turn, master)
+        attempt = None
+    mandate = master.mandate
+    master.config_epoch = epoch
     turn.save()
-    _confirm(turn, attempt)
-    turn.notice(Level.WARNING, "+promoted-slave", chosen)
-    turn.crash_if_told(SimulatedFailure.AFTER_PROMOTION)
-    turn.notice(Level.WARNING, "+failover-state-reconf-slaves", master)
-    switch(turn, master, chosen.address, as_leader=True)
+    if attempt is not None and attempt.chosen is not None:
+        turn.notice(Level.WARNING, "+promoted-slave", attempt.chosen)
+        turn.crash_if_told(SimulatedFailure.AFTER_PROMOTION)
+        turn.notice(Level.WARNING, "+failover-state-reconf-slaves", master)
+    if not master.address.same_as(address):
+        switch(turn, master, address, as_leader=attempt is not None)
+    master.mandate = mandate
+    if attempt is not None:
+        _reconfigure_others(turn, master, attempt)
+    requests.say_hello_to_all(turn, master)
+
+
+def _reconfigure_others(turn: Turn, master: Master, attempt: Failover) -> None:
     master.failover = attempt
     attempt.chosen = None
     _enter(turn, attempt, Phase.RECONF)
-    requests.say_hello_to_all(turn, master)
+    turn.touch(master)
+
+
+def resume_reconfiguration(turn: Turn, master: Master, mandate: Mandate) -> None:
+    """Point the other replicas to the new master, as the leader that is gone would have."""
+    attempt = Failover(mandate.epoch, mandate.forced, started_at=turn.now)
+    turn.notice(Level.WARNING, "+failover-state-reconf-slaves", master)
+    _reconfigure_others(turn, master, attempt)
 
 
 def switch(turn: Turn, master: Master, address: Address, *, as_leader: bool) -> None:
@@ -348,6 +443,7 @@ def follow_progress(turn: Turn, replica: Replica) -> None:
 
 def _end(turn: Turn, master: Master) -> None:
     turn.notice(Level.WARNING, "+failover-end", master)
+    _mark_over(master)
     master.failover = None
     turn.touch(master)
     for replica in master.replicas.values():

@@ -196,8 +196,14 @@ def _convert(turn: Turn, replica: Replica) -> None:
     settled = replica.role_at + wait_ms < turn.now and not _was_down(turn, replica, wait_ms)
     if not (settled or _is_known_former_master(replica)):
         return
-    if master.promoted is not replica and _looks_sane(turn, master):
+    if master.promoted is replica or not _looks_sane(turn, master):
+        return
+    assert master.info_at is not None
+    if master.info_at > replica.role_at:
         _correct(turn, replica, "+convert-to-slave")
+    elif master.info_asked_at is None:
+        # The two may have changed roles, and we have heard only one of them since.
+        requests.ask_info(turn, master)
 
 
 def _is_known_former_master(replica: Replica) -> bool:

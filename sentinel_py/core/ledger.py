@@ -22,6 +22,7 @@ class Claim:
     epoch: int
     leader: str
     forced: bool
+    coordinated: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,7 @@ class Failover:
     phase_at: int = 0
     chosen: Replica | None = None
     is_coordinated: bool = False
+    is_resumed: bool = False  # the chosen one may be promoted already: ask before telling it
     ticket: int | None = None  # the order to answer when the master has agreed
 
 
@@ -205,6 +206,7 @@ class Mandate:
     forced: bool
     chosen: Address | None = None
     switched: bool = False
+    is_over: bool = False  # known to its leader only, until the end is logged
 
 
 class Wait(Enum):
@@ -248,7 +250,10 @@ class Master(DataNode):
     peers: dict[str, Peer] = field(default_factory=dict)
     failover: Failover | None = None
     mandate: Mandate | None = None
-    proposed: str | None = None  # the id of our entry about this failover that is under way
+    proposed: str | None = None  # our entry about this failover that is under way
+    ballot: str | None = None  # our entry with a vote that is under way
+    adoption: str | None = None  # our entry that brings this master into the log
+    is_replicated: bool = False  # the log knows this master
     wait: Wait = Wait.NOTHING
     awaited: str | None = None  # the leader waited for
     try_at: int | None = None  # no failover attempt before this time
@@ -312,6 +317,8 @@ class Settings:
     sentinel_user: str = ""
     sentinel_pass: str = ""
     deny_scripts_reconfig: bool = True
+    replicate_config: bool = True
+    minority_reads: bool = True
     loglevel: str = "notice"
 
 
@@ -330,6 +337,8 @@ class Raft:
     members: tuple[str, ...] = ()
     leader: str | None = None
     leads: bool = False
+    has_lease: bool = False
+    lead_entry: str | None = None  # the entry whose commit makes us lead
     has_majority: bool = False
     lost_at: int | None = None  # since when there is no majority
     term: int = 0

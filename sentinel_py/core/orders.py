@@ -52,7 +52,7 @@ def integer(text: str) -> int | None:
 
 
 @contextmanager
-def _refusals_answered(turn: Turn, ticket: int) -> Iterator[None]:
+def refusals_answered(turn: Turn, ticket: int) -> Iterator[None]:
     try:
         yield
     except Refused as refused:
@@ -63,13 +63,24 @@ def _refusals_answered(turn: Turn, ticket: int) -> Iterator[None]:
 
 
 def monitor(turn: Turn, order: Monitor) -> None:
-    with _refusals_answered(turn, order.ticket):
-        _check_numbers(order)
-        address = look_up(turn.state, order.host, int(order.port))
-        if address is None and turn.state.settings.resolve_hostnames:
-            _wait_for_name(turn, order)
-        else:
-            _watch(turn, order, address)
+    with refusals_answered(turn, order.ticket):
+        address = monitored_address(turn, order)
+        if address is not None:
+            watch(turn, order.name, address, int(order.quorum))
+            turn.answer(order.ticket)
+
+
+def monitored_address(turn: Turn, order: Monitor) -> Address | None:
+    """The address to watch, the order being checked; None while its host is being looked up."""
+    _check_numbers(order)
+    address = look_up(turn.state, order.host, int(order.port))
+    if address is None and turn.state.settings.resolve_hostnames:
+        _wait_for_name(turn, order)
+        return None
+    if address is None:
+        raise Refused("Invalid IP address or hostname specified")
+    _check_new(turn, order.name, address)
+    return address
 
 
 def _check_numbers(order: Monitor) -> None:
@@ -82,6 +93,13 @@ def _check_numbers(order: Monitor) -> None:
         raise Refused("Quorum must be 1 or greater.")
 
 
+def _check_new(turn: Turn, name: str, address: Address) -> None:
+    if not 0 <= address.port <= MAX_PORT:
+        raise Refused("Invalid port number.")
+    if name in turn.state.masters:
+        raise Refused("Duplicate master name.")
+
+
 def _wait_for_name(turn: Turn, order: Monitor) -> None:
     waiting = turn.state.waiting
     if len(waiting) >= MAX_WAITING:
@@ -90,35 +108,31 @@ def _wait_for_name(turn: Turn, order: Monitor) -> None:
     turn.resolve(order.host)
 
 
-def name_resolved(turn: Turn, resolved: Resolved) -> None:
-    """Carry out the MONITOR orders that waited for this name."""
+def name_resolved(turn: Turn, resolved: Resolved) -> list[Monitor]:
+    """The MONITOR orders that waited for this name and can be given now."""
     waiting = turn.state.waiting
     due = [order for order in waiting if order.host == resolved.host]
     waiting[:] = [order for order in waiting if order.host != resolved.host]
+    if resolved.ip is not None:
+        return due
     for order in due:
-        with _refusals_answered(turn, order.ticket):
-            ip = resolved.ip
-            _watch(turn, order, Address(order.host, int(order.port), ip) if ip else None)
+        turn.answer(order.ticket, Refused("Invalid IP address or hostname specified"))
+    return []
 
 
-def _watch(turn: Turn, order: Monitor, address: Address | None) -> None:
-    """The checks behind those of the numbers, then the deed."""
-    if address is None:
-        raise Refused("Invalid IP address or hostname specified")
-    if not 0 <= address.port <= MAX_PORT:
-        raise Refused("Invalid port number.")
-    if order.name in turn.state.masters:
-        raise Refused("Duplicate master name.")
-    options = default_options(turn.state, int(order.quorum))
-    master = add_master(turn.state, turn.now, order.name, address, options)
+def watch(turn: Turn, name: str, address: Address, quorum: int) -> Master:
+    """Begin to watch a master."""
+    _check_new(turn, name, address)
+    options = default_options(turn.state, quorum)
+    master = add_master(turn.state, turn.now, name, address, options)
     turn.touch(master)
     turn.save()
-    turn.answer(order.ticket)
     turn.notice(Level.WARNING, "+monitor", master, f"quorum {options.quorum}")
+    return master
 
 
 def remove(turn: Turn, order: Remove) -> None:
-    with _refusals_answered(turn, order.ticket):
+    with refusals_answered(turn, order.ticket):
         master = master_named(turn.state, order.name)
         turn.notice(Level.WARNING, "-monitor", master)
         remove_master(turn, master)
@@ -155,11 +169,12 @@ class _Option:
     apply: Callable[[Turn, Master, Sequence[str]], None]
     values: int = 1
     is_secret: bool = False
+    script: str = ""  # what it is the path of, if it is one
 
 
 def set_options(turn: Turn, order: SetOptions) -> None:
     """Options apply one by one: those before a bad one stay, and are saved."""
-    with _refusals_answered(turn, order.ticket):
+    with refusals_answered(turn, order.ticket):
         master = master_named(turn.state, order.name)
         at = 0
         while at < len(order.words):
@@ -196,7 +211,14 @@ def _set_number(
 
 
 def _set_script(field: str, what: str, turn: Turn, master: Master, values: Sequence[str]) -> None:
-    path = values[0]
+    _check_script(turn, what, values[0])
+    setattr(master.options, field, values[0] or None)
+
+
+def _check_script(turn: Turn, what: str, path: str) -> None:
+    """Where the order is given; what comes out of the log has been checked there."""
+    if turn.is_from_log:
+        return
     if turn.state.settings.deny_scripts_reconfig:
         raise Refused(
             "Reconfiguration of scripts path is denied for security reasons. Check the "
@@ -204,7 +226,18 @@ def _set_script(field: str, what: str, turn: Turn, master: Master, values: Seque
         )
     if path and not turn.is_executable(path):
         raise Refused(f"{what} script seems non existing or non executable")
-    setattr(master.options, field, path or None)
+
+
+def check_scripts(turn: Turn, words: Sequence[str]) -> None:
+    """Refuse script paths as ``set_options`` would, changing nothing."""
+    at = 0
+    while at + 1 < len(words):
+        option = _OPTIONS.get(words[at].lower())
+        if option is None:
+            return
+        if option.script:
+            _check_script(turn, option.script, words[at + 1])
+        at += 1 + option.values
 
 
 def _set_login(field: str, turn: Turn, master: Master, values: Sequence[str]) -> None:
@@ -223,6 +256,10 @@ def _rename_command(_turn: Turn, master: Master, values: Sequence[str]) -> None:
         renamed[old.lower()] = new
 
 
+def _script_option(field: str, what: str) -> _Option:
+    return _Option(partial(_set_script, field, what), script=what)
+
+
 _REBOOT_DOWN_AFTER = _Option(partial(_set_number, "reboot_down_after_ms", 0))
 
 _OPTIONS = {
@@ -232,10 +269,8 @@ _OPTIONS = {
     "quorum": _Option(partial(_set_number, "quorum", 1)),
     "master-reboot-down-after-period": _REBOOT_DOWN_AFTER,
     "primary-reboot-down-after-period": _REBOOT_DOWN_AFTER,
-    "notification-script": _Option(partial(_set_script, "notification_script", "Notification")),
-    "client-reconfig-script": _Option(
-        partial(_set_script, "client_reconfig_script", "Client reconfiguration")
-    ),
+    "notification-script": _script_option("notification_script", "Notification"),
+    "client-reconfig-script": _script_option("client_reconfig_script", "Client reconfiguration"),
     "auth-pass": _Option(partial(_set_login, "auth_pass"), is_secret=True),
     "auth-user": _Option(partial(_set_login, "auth_user")),
     "rename-command": _Option(_rename_command, values=2),
@@ -247,8 +282,8 @@ _OPTIONS = {
 
 def config_set(turn: Turn, order: ConfigSet) -> None:
     """All values are checked before the first one applies."""
-    with _refusals_answered(turn, order.ticket):
-        changes = _checked_settings(order.words)
+    with refusals_answered(turn, order.ticket):
+        changes = checked_settings(order.words)
         for field, value in changes.items():
             setattr(turn.state.settings, field, value)
         if "sentinel_user" in changes or "sentinel_pass" in changes:
@@ -257,7 +292,7 @@ def config_set(turn: Turn, order: ConfigSet) -> None:
         turn.answer(order.ticket)
 
 
-def _checked_settings(words: Sequence[str]) -> dict[str, str | int | bool]:
+def checked_settings(words: Sequence[str]) -> dict[str, str | int | bool]:
     """The fields of ``Settings`` to change, with their values."""
     changes: dict[str, str | int | bool] = {}
     for at in range(0, len(words), 2):
@@ -317,7 +352,7 @@ _SETTINGS: dict[str, tuple[str, Callable[[str], str | int | bool]]] = {
 
 def debug(turn: Turn, order: Debug) -> None:
     """Time constants apply one by one, and are never saved."""
-    with _refusals_answered(turn, order.ticket):
+    with refusals_answered(turn, order.ticket):
         for at in range(0, len(order.words), 2):
             _set_constant(turn, order.words[at : at + 2])
         turn.answer(order.ticket)
@@ -338,7 +373,7 @@ def _set_constant(turn: Turn, words: Sequence[str]) -> None:
 
 def simulate_failure(turn: Turn, order: SimulateFailure) -> None:
     """Replace the failures to simulate; ``help`` lists them instead."""
-    with _refusals_answered(turn, order.ticket):
+    with refusals_answered(turn, order.ticket):
         failures = turn.state.simulated_failures
         failures.clear()
         for word in order.words:

@@ -141,6 +141,14 @@ def ask_down(turn: Turn, peer: Peer) -> None:
     turn.send(peer.command, Request(question, Ask.DOWN, peer.master.name))
 
 
+def report_down(turn: Turn, peer: Peer) -> None:
+    """Tell a fellow member of the Raft cluster whether we see the master down."""
+    master = peer.master
+    peer.asked_at = turn.now
+    words = ("SENTINEL", "RAFT", "REPORT", turn.state.myid, master.name, str(int(master.is_down)))
+    turn.send(peer.command, Request(words, Ask.FORGET, master.name))
+
+
 def down_question(state: State, master: Master) -> tuple[str, ...]:
     """Is the master down; and, when we are a candidate, the request for a vote in that epoch."""
     attempt = master.failover

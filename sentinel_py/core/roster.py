@@ -211,7 +211,7 @@ def forget_reports(turn: Turn, master: Master) -> None:
     master.rebooted_at = None
     master.script_killed = False
     leave_unconfirmed(turn, master.failover)
-    master.failover = None
+    master.failover = master.mandate = None
     master.leader = None
     master.wait, master.try_at = Wait.NOTHING, None
     for peer in master.peers.values():

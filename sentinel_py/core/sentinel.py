@@ -7,22 +7,38 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from sentinel_py.core import detector, election, failover, hello, info, orders, roster
+from sentinel_py.core import (
+    consensus,
+    detector,
+    election,
+    failover,
+    hello,
+    info,
+    orders,
+    roster,
+    snapshot,
+)
 from sentinel_py.core.messages import (
     Ask,
     ChannelMessage,
+    Committed,
     ConfigSet,
     Debug,
     DirectHello,
     DownQuestion,
+    DownReport,
     Effect,
     FailOver,
     Flush,
     Input,
+    Installed,
     Level,
     LinkDown,
     LinkUp,
     Monitor,
+    Order,
+    ProposalEnded,
+    RaftView,
     Remove,
     Reply,
     Reset,
@@ -205,8 +221,26 @@ def _direct_hello(turn: Turn, event: DirectHello) -> None:
 
 def _resolved(turn: Turn, event: Resolved) -> None:
     roster.name_resolved(turn, event.host, event.ip)
-    orders.name_resolved(turn, event)
+    for order in orders.name_resolved(turn, event):
+        _order(turn, order)
 
+
+def _order(turn: Turn, event: Order) -> None:
+    if not consensus.order(turn, event):
+        _ORDERS[type(event)](turn, event)
+
+
+_ORDERS: dict[type, Callable[[Turn, Any], None]] = {
+    Monitor: orders.monitor,
+    Remove: orders.remove,
+    SetOptions: orders.set_options,
+    Reset: orders.reset,
+    FailOver: failover.on_order,
+    ConfigSet: orders.config_set,
+    Debug: orders.debug,
+    SimulateFailure: orders.simulate_failure,
+    Flush: orders.flush,
+}
 
 _READERS: dict[Ask, Callable[[Turn, list[Instance], Reply], None]] = {
     Ask.FORGET: _read_nothing,
@@ -226,13 +260,10 @@ _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     DirectHello: _direct_hello,
     Resolved: _resolved,
     DownQuestion: election.answer,
-    Monitor: orders.monitor,
-    Remove: orders.remove,
-    SetOptions: orders.set_options,
-    Reset: orders.reset,
-    FailOver: failover.on_order,
-    ConfigSet: orders.config_set,
-    Debug: orders.debug,
-    SimulateFailure: orders.simulate_failure,
-    Flush: orders.flush,
+    DownReport: election.take_report,
+    Committed: consensus.committed,
+    Installed: snapshot.install,
+    ProposalEnded: consensus.proposal_ended,
+    RaftView: consensus.view_changed,
+    **dict.fromkeys(_ORDERS, _order),
 }

@@ -23,6 +23,7 @@ from sentinel_py.core.messages import (
     Resolve,
     RunScript,
     Save,
+    SaveSoon,
     Send,
 )
 from sentinel_py.core.model import (
@@ -43,7 +44,16 @@ from sentinel_py.core.model import (
 class Turn:
     """What one ``step`` works with; its effects are handed out when the step ends."""
 
-    __slots__ = ("_saved", "effects", "is_executable", "now", "rng", "state", "touched")
+    __slots__ = (
+        "_saved",
+        "effects",
+        "is_executable",
+        "is_from_log",
+        "now",
+        "rng",
+        "state",
+        "touched",
+    )
 
     def __init__(
         self, now: int, state: State, rng: Random, is_executable: Callable[[str], bool]
@@ -52,6 +62,7 @@ class Turn:
         self.state = state
         self.rng = rng
         self.is_executable = is_executable
+        self.is_from_log = False
         self.effects: list[Effect] = []
         self.touched: dict[Instance, None] = {}
         self._saved = False
@@ -61,15 +72,19 @@ class Turn:
         self.touched[instance] = None
 
     def save(self) -> None:
-        """Save the state as it is when the step ends, before any other effect of the step."""
+        """Save the state as it is when the step ends, before any other effect of the step.
+
+        What comes out of the Raft log is on disk there already, and may be saved later.
+        """
         if not self._saved:
             self._saved = True
-            self.effects.insert(0, Save())
+            self.effects.insert(0, SaveSoon() if self.is_from_log else Save())
 
     def answer(
         self, ticket: int, value: int | list[str] | DownAnswer | Refused | None = None
     ) -> None:
-        self.effects.append(Answer(ticket, value))
+        if ticket:
+            self.effects.append(Answer(ticket, value))
 
     def resolve(self, host: str) -> None:
         self.effects.append(Resolve(host))

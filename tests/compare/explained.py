@@ -12,6 +12,7 @@ NEWER = "as Redis 7.2 and later"
 COORDINATED = "FAILOVER takes COORDINATED too"
 NAME_AFTER_LOGIN = "no name before the login, as 7.2"
 OWN_WORDS = "the same in our own words"
+REPLY_FIRST = "the reply, then notices, as 7.2"
 SECOND_NAMES = "setinfo is in the list, for slaves"
 WHO_WE_ARE = "says what we are"
 
@@ -68,6 +69,7 @@ EXPLAINED = (
     Explained("SENTINEL CONFIG GET announce-port …", _CONFIG_USAGE, "*6"),
     Explained("SENTINEL CONFIG GET announce-port …", _CONFIG_USAGE, "%3"),
     Explained("SENTINEL CONFIG GET announce-… announce-…", "", "$…"),
+    Explained("SENTINEL …new… => …", "+OK", "+OK", REPLY_FIRST),
     # COMMAND
     Explained("COMMAND LIST", "$sentinel|slaves", "$client|setinfo", SECOND_NAMES),
     Explained("COMMAND INFO …sentinel|config…", ":-3", ":-4"),

@@ -29,9 +29,9 @@ def make_pair(folder, name):
     """A certificate of a new authority."""
     ca_key, ca = folder / f"{name}-ca.key", folder / f"{name}-ca.crt"
     key, request, cert = (folder / f"{name}.{end}" for end in ("key", "csr", "crt"))
-    subject = ("-subj", f"/CN={name}")
-    openssl("req", "-x509", *NEW_KEY, *VALID, *subject, "-keyout", ca_key, "-out", ca)
-    openssl("req", *NEW_KEY, *subject, "-keyout", key, "-out", request)
+    authority = ("-subj", f"/CN={name} authority")
+    openssl("req", "-x509", *NEW_KEY, *VALID, *authority, "-keyout", ca_key, "-out", ca)
+    openssl("req", *NEW_KEY, "-subj", f"/CN={name}", "-keyout", key, "-out", request)
     signer = ("-CA", ca, "-CAkey", ca_key, "-CAcreateserial")
     openssl("x509", "-req", "-in", request, *signer, *VALID, "-out", cert)
     return Pair(cert, key, ca)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def demo(tmp_path, program):
     started = []
 
     def start(*options, sentinel=None):
-        sentinel = sentinel or " ".join(program)
+        sentinel = sentinel or shlex.join(program)
         started.append(Demo(tmp_path, "--down-after", "500", "--sentinel", sentinel, *options))
         return started[-1]
 

@@ -1,4 +1,4 @@
-"""TLS, on the way in and on the way out: who is let in, and a failover of which no word is plain."""
+"""TLS on the way in and on the way out: who is let in, and a failover with no plain word."""
 
 import shutil
 import socket
@@ -36,7 +36,7 @@ def lines_of(options):
 
 
 def as_client(server, pair=None):
-    """What redis-py needs in order to come in over TLS, with or without a certificate of its own."""
+    """What redis-py needs to come in over TLS, with or without a certificate of its own."""
     own = {"ssl_certfile": str(pair.cert), "ssl_keyfile": str(pair.key)} if pair else {}
     return {"ssl": True, "ssl_cert_reqs": "none", "ssl_check_hostname": False, **own}
 
@@ -59,7 +59,7 @@ LET_IN = {"yes": {"ours"}, "optional": {"ours", "none"}, "no": {"ours", "none", 
 
 @pytest.mark.parametrize("word", LET_IN)
 def test_tls_auth_clients(sandbox, program, ours, strange, word):
-    """Whether a client must show a certificate, may, or need not; one that is shown must be good."""
+    """Whether a client must show a certificate, may, or need not."""
     sentinel = start_encrypted(sandbox, ours, program, f"tls-auth-clients {word}")
     eventually(lambda: myid(sentinel, ours), START_WITHIN_MS)
     certificates = {"ours": ours, "none": None, "strange": strange}
@@ -78,7 +78,7 @@ def comes_in(sentinel, pair):
 
 
 def test_an_authority_is_needed_only_to_check_somebody(sandbox, program, ours):
-    """With `tls-auth-clients no` a certificate of one's own is enough, and its key may be locked."""
+    """With `tls-auth-clients no` one's own certificate is enough; its key may be locked."""
     locked = encrypt_key(ours, PASSWORD)
     port = sandbox.port()
     lines = [
@@ -138,7 +138,7 @@ def test_who_is_turned_away_over_tls_may_have_spoken_already(sandbox, program, o
         first.sendall(b"PING\r\n")
         assert first.recv(100) == b"+PONG\r\n"
     eventually(lambda: myid(sentinel, ours))
-    assert "Traceback" not in sentinel.log
+    assert "error" not in sentinel.log.lower()
 
 
 def shake_hands(sentinel, pair, early=b""):

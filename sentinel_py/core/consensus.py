@@ -1,0 +1,402 @@
+"""The core as a member of a Raft cluster: what is proposed, and what a committed entry changes.
+
+The Raft leader leads every failover. Each step that another member would have to know of is an
+entry: the claim (at once the vote of every member), the choice of the replica, the switch, the end.
+Orders that concern all sentinels are entries, too. Applying an entry depends on nothing but the
+entry and what earlier entries have made, so all members come to the same state (Raft paper, 5.3).
+
+Two fences keep this safe beside classic sentinels: a vote is never replaced at the same or a lower
+epoch, and a member casts no vote that is not in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sentinel_py.core import election, failover, orders, snapshot
+from sentinel_py.core.ledger import (
+    Ballot,
+    Choice,
+    Claim,
+    Command,
+    Entry,
+    Finish,
+    Switch,
+)
+from sentinel_py.core.messages import (
+    Committed,
+    ConfigSet,
+    DownAnswer,
+    DownQuestion,
+    FailOver,
+    Level,
+    Monitor,
+    Order,
+    ProposalEnded,
+    Propose,
+    RaftView,
+    Refused,
+    Remove,
+    Reset,
+    SetOptions,
+)
+from sentinel_py.core.model import Address, Mandate, Master, Raft
+from sentinel_py.core.turn import Turn
+
+TICKETS_MAX = 10_000
+"""Orders under way at once; a commit takes milliseconds, or fails within seconds."""
+
+_NOT_DONE = "No majority of the Raft cluster can be reached, nothing was changed"
+_NOT_KNOWN = "No majority of the Raft cluster has answered in time, the change may still come"
+_SHARED_SETTINGS = ("resolve-hostnames", "announce-hostnames", "sentinel-user", "sentinel-pass")
+
+
+def _raft(turn: Turn) -> Raft:
+    assert turn.state.raft is not None
+    return turn.state.raft
+
+
+def propose(turn: Turn, entry: Entry, ticket: int = 0) -> str:
+    """Put an entry on its way into the log; returns its id. ``ticket`` is answered when it ends."""
+    raft = _raft(turn)
+    raft.proposals += 1
+    entry_id = f"{turn.state.myid}:{raft.boot}:{raft.proposals}"
+    if ticket:
+        if len(raft.tickets) >= TICKETS_MAX:
+            turn.answer(ticket, Refused(_NOT_DONE, "NOQUORUM"))
+            return entry_id
+        raft.tickets[entry_id] = ticket
+    turn.effects.append(Propose(entry_id, entry))
+    return entry_id
+
+
+def propose_step(turn: Turn, master: Master, entry: Entry) -> None:
+    """Propose a failover's next step, one at a time; what ends unknown is proposed again."""
+    if master.proposed is None:
+        master.proposed = propose(turn, entry)
+
+
+def committed(turn: Turn, event: Committed) -> None:
+    """Apply a log entry. Those up to ``applied`` have been, in this run or an earlier one."""
+    raft = _raft(turn)
+    if event.index <= raft.applied:
+        return
+    raft.applied = event.index
+    turn.is_from_log = True
+    ticket = raft.tickets.pop(event.entry_id, 0)
+    _forget_proposal(turn, event.entry_id)
+    _APPLY[type(event.entry)](turn, event.entry, ticket)
+    _confirm_lead(turn, event.entry_id)
+    turn.save()
+
+
+def proposal_ended(turn: Turn, event: ProposalEnded) -> None:
+    raft = _raft(turn)
+    _forget_proposal(turn, event.entry_id)
+    if raft.lead_entry == event.entry_id:
+        raft.lead_entry = None
+    if ticket := raft.tickets.pop(event.entry_id, 0):
+        text = _NOT_DONE if event.certain else _NOT_KNOWN
+        turn.answer(ticket, Refused(text, "NOQUORUM"))
+
+
+def _forget_proposal(turn: Turn, entry_id: str) -> None:
+    for master in turn.state.masters.values():
+        if entry_id in (master.proposed, master.ballot, master.adoption):
+            master.proposed = None if master.proposed == entry_id else master.proposed
+            master.ballot = None if master.ballot == entry_id else master.ballot
+            master.adoption = None if master.adoption == entry_id else master.adoption
+            turn.touch(master)
+
+
+# Who leads ---------------------------------------------------------------------------------------
+
+
+def view_changed(turn: Turn, view: RaftView) -> None:
+    """Take over as leader, or step back.
+
+    A new leader first commits an entry of its own: behind it, nothing is missing that an earlier
+    leader has logged (Raft paper, section 8).
+    """
+    raft = _raft(turn)
+    was_leading = raft.leads
+    raft.members, raft.leader, raft.term = view.members, view.leader, view.term
+    if raft.has_majority != view.has_majority:
+        raft.lost_at = None if view.has_majority else turn.now
+    raft.has_majority = view.has_majority
+    raft.has_lease = view.leads
+    if not view.leads:
+        raft.leads, raft.lead_entry = False, None
+        if was_leading:
+            for master in turn.state.masters.values():
+                _lay_down(turn, master)
+    elif not raft.leads and raft.lead_entry is None:
+        raft.lead_entry = propose(turn, Command("lead", (turn.state.myid,)))
+    if view.leader is not None and view.has_majority:
+        _share_masters(turn)
+
+
+def _confirm_lead(turn: Turn, entry_id: str) -> None:
+    raft = _raft(turn)
+    if raft.lead_entry == entry_id:
+        raft.lead_entry = None
+        if raft.has_lease:
+            raft.leads = True
+            for master in turn.state.masters.values():
+                _take_up(turn, master)
+
+
+def attend(turn: Turn, master: Master) -> None:
+    """As leader, see to it that what has ended is logged and what was left is taken up."""
+    raft = turn.state.raft
+    mandate = master.mandate
+    if raft is None or not raft.leads or master.proposed or master.failover or mandate is None:
+        return
+    if mandate.is_over:
+        propose_step(turn, master, Finish(master.name, mandate.epoch))
+    else:
+        _take_up(turn, master)
+
+
+def _take_up(turn: Turn, master: Master) -> None:
+    """Go on with a failover that an earlier leader has left unfinished."""
+    mandate = master.mandate
+    if mandate is None or mandate.is_over:
+        election.check_odown(turn, master)
+        turn.touch(master)
+    elif mandate.switched:
+        failover.resume_reconfiguration(turn, master, mandate)
+    else:
+        claim(turn, master, forced=mandate.forced)
+
+
+def _lay_down(turn: Turn, master: Master) -> None:
+    """Leave a failover to the next leader, who reads in the log how far it has come."""
+    if master.failover is not None:
+        turn.log(Level.NOTICE, f"The failover of {master.name} is left to the next Raft leader")
+        failover.leave(turn, master)
+    election.check_odown(turn, master)
+
+
+def _share_masters(turn: Turn) -> None:
+    """Bring masters that only this sentinel's file knows into the log, once."""
+    if not turn.state.settings.replicate_config:
+        return
+    for master in turn.state.masters.values():
+        if not master.is_replicated and master.adoption is None:
+            master.adoption = propose(turn, Command("adopt", (snapshot.describe(master),)))
+
+
+# Failover ----------------------------------------------------------------------------------------
+
+
+def claim(turn: Turn, master: Master, *, forced: bool, coordinated: bool = False) -> None:
+    """Ask for the lead of a failover in a new epoch."""
+    epoch = turn.state.current_epoch + 1
+    propose_step(turn, master, Claim(master.name, epoch, turn.state.myid, forced, coordinated))
+
+
+def order_failover(turn: Turn, order: FailOver) -> None:
+    """``SENTINEL FAILOVER`` on any member: the Raft leader is given the lead."""
+    raft = _raft(turn)
+    master, refusal = failover.check_order(turn, order)
+    if refusal is None and master is not None and master.mandate is not None:
+        refusal = Refused("Failover already in progress", "INPROG")
+    if refusal is None and raft.leader is None:
+        refusal = Refused(_NOT_DONE, "NOQUORUM")
+    if refusal is not None:
+        turn.answer(order.ticket, refusal)
+        return
+    assert raft.leader is not None
+    epoch = turn.state.current_epoch + 1
+    entry = Claim(order.name, epoch, raft.leader, True, order.coordinated)
+    propose(turn, entry, order.ticket)
+
+
+def _apply_claim(turn: Turn, entry: Claim, ticket: int) -> None:
+    master = turn.state.masters.get(entry.master)
+    if master is None:
+        turn.answer(ticket, Refused("No such master with that name"))
+        return
+    if entry.epoch <= master.leader_epoch or not turn.state.believes(entry.epoch):
+        turn.answer(ticket, Refused("Failover already in progress", "INPROG"))
+        return
+    before = master.mandate
+    chosen = before.chosen if before and not before.switched else None
+    master.mandate = Mandate(entry.epoch, entry.leader, entry.forced, chosen)
+    for peer in master.peers.values():
+        if peer.run_id in _raft(turn).members:
+            peer.leader, peer.leader_epoch = entry.leader, entry.epoch
+    if entry.leader == turn.state.myid:
+        attempt = failover.begin(turn, master, entry.epoch, forced=entry.forced)
+        attempt.is_coordinated = entry.coordinated
+    else:
+        election.raise_epoch(turn, entry.epoch)
+        election.give_vote(turn, master, entry.epoch, entry.leader)
+    turn.answer(ticket)
+
+
+def _apply_choice(turn: Turn, entry: Choice, _ticket: int) -> None:
+    master = turn.state.masters.get(entry.master)
+    mandate = master.mandate if master else None
+    if master is None or mandate is None or mandate.epoch != entry.epoch or mandate.chosen:
+        return
+    mandate.chosen = Address(entry.host, entry.port, entry.ip)
+    if master.failover and master.failover.epoch == entry.epoch:
+        failover.chosen(turn, master, master.failover, mandate.chosen)
+
+
+def _apply_switch(turn: Turn, entry: Switch, _ticket: int) -> None:
+    master = turn.state.masters.get(entry.master)
+    if master is None or entry.epoch <= master.config_epoch:
+        return
+    mandate = master.mandate
+    address = Address(entry.host, entry.port, entry.ip)
+    election.raise_epoch(turn, entry.epoch)
+    failover.complete(turn, master, entry.epoch, address)
+    if mandate is not None and mandate.epoch == entry.epoch:
+        mandate.switched = True
+
+
+def _apply_finish(turn: Turn, entry: Finish, _ticket: int) -> None:
+    master = turn.state.masters.get(entry.master)
+    if master and master.mandate and master.mandate.epoch <= entry.epoch:
+        master.mandate = None
+
+
+def propose_choice(turn: Turn, master: Master, epoch: int, address: Address) -> None:
+    propose_step(turn, master, Choice(master.name, epoch, address.host, address.port, address.ip))
+
+
+def propose_switch(turn: Turn, master: Master, epoch: int, address: Address) -> None:
+    propose_step(turn, master, Switch(master.name, epoch, address.host, address.port, address.ip))
+
+
+# Votes for sentinels outside ---------------------------------------------------------------------
+
+
+def vote(turn: Turn, master: Master, question: DownQuestion) -> None:
+    """Cast the members' vote for an outside candidate through the log, then answer."""
+    raft = _raft(turn)
+    fresh = question.epoch > master.leader_epoch and turn.state.believes(question.epoch)
+    if not fresh or not raft.has_majority or master.ballot is not None:
+        turn.answer(question.ticket, _answer_as_of_now(turn, master))
+        return
+    ballot = Ballot(master.name, question.epoch, question.candidate)
+    master.ballot = propose(turn, ballot, question.ticket)
+
+
+def _apply_ballot(turn: Turn, entry: Ballot, ticket: int) -> None:
+    master = turn.state.masters.get(entry.master)
+    if master is None:
+        turn.answer(ticket, DownAnswer(False, None, 0))
+        return
+    mandate = master.mandate
+    if mandate is None or mandate.switched:
+        election.cast_vote(turn, master, entry.epoch, entry.candidate)
+    turn.answer(ticket, _answer_as_of_now(turn, master))
+
+
+def _answer_as_of_now(turn: Turn, master: Master) -> DownAnswer:
+    down = master.is_down and not turn.state.is_tilted
+    return DownAnswer(down, master.leader, master.leader_epoch)
+
+
+# Orders ------------------------------------------------------------------------------------------
+
+
+def order(turn: Turn, given: Order) -> bool:
+    """Put an order for all members into the log; False if it is this sentinel's own affair."""
+    if turn.state.raft is None or not turn.state.settings.replicate_config:
+        return False
+    match given:
+        case FailOver():
+            order_failover(turn, given)
+        case Monitor():
+            _order_monitor(turn, given)
+        case Remove():
+            propose(turn, Command("remove", (given.name,)), given.ticket)
+        case Reset():
+            propose(turn, Command("reset", (given.pattern,)), given.ticket)
+        case SetOptions():
+            _order_set(turn, given)
+        case ConfigSet():
+            return _order_config(turn, given)
+        case _:
+            return False
+    return True
+
+
+def _order_monitor(turn: Turn, given: Monitor) -> None:
+    with orders.refusals_answered(turn, given.ticket):
+        address = orders.monitored_address(turn, given)
+        if address is not None:
+            words = (given.name, address.host, str(address.port), address.ip, given.quorum)
+            propose(turn, Command("monitor", words), given.ticket)
+
+
+def _order_set(turn: Turn, given: SetOptions) -> None:
+    with orders.refusals_answered(turn, given.ticket):
+        orders.check_scripts(turn, given.words)
+        propose(turn, Command("set", (given.name, *given.words)), given.ticket)
+
+
+def _order_config(turn: Turn, given: ConfigSet) -> bool:
+    """Shared parameters go into the log; with others in the same order, those apply here first."""
+    with orders.refusals_answered(turn, given.ticket):
+        orders.checked_settings(given.words)
+        pairs = list(zip(given.words[::2], given.words[1::2], strict=True))
+        shared = [pair for pair in pairs if pair[0].lower() in _SHARED_SETTINGS]
+        if not shared:
+            return False
+        own = tuple(word for pair in pairs if pair not in shared for word in pair)
+        if own:
+            orders.config_set(turn, ConfigSet(0, own))
+        words = tuple(word for pair in shared for word in pair)
+        propose(turn, Command("config", words), given.ticket)
+    return True
+
+
+def _apply_command(turn: Turn, entry: Command, ticket: int) -> None:
+    apply = _COMMANDS.get(entry.order)
+    if apply is None:
+        turn.log(Level.WARNING, f"The Raft log holds an unknown order: {entry.order[:40]}")
+        return
+    apply(turn, entry.words, ticket)
+
+
+def _apply_monitor(turn: Turn, words: Sequence[str], ticket: int) -> None:
+    name, host, port, ip, quorum = words
+    with orders.refusals_answered(turn, ticket):
+        master = orders.watch(turn, name, Address(host, int(port), ip), int(quorum))
+        master.is_replicated = True
+        turn.answer(ticket)
+
+
+def _apply_set(turn: Turn, words: Sequence[str], ticket: int) -> None:
+    orders.set_options(turn, SetOptions(ticket, words[0], tuple(words[1:])))
+
+
+def _apply_adopt(turn: Turn, words: Sequence[str], _ticket: int) -> None:
+    snapshot.adopt(turn, words[0])
+
+
+_COMMANDS: dict[str, Callable[[Turn, Sequence[str], int], None]] = {
+    "lead": lambda _turn, _words, _ticket: None,
+    "adopt": _apply_adopt,
+    "monitor": _apply_monitor,
+    "remove": lambda turn, words, ticket: orders.remove(turn, Remove(ticket, words[0])),
+    "reset": lambda turn, words, ticket: orders.reset(turn, Reset(ticket, words[0])),
+    "set": _apply_set,
+    "config": lambda turn, words, ticket: orders.config_set(turn, ConfigSet(ticket, tuple(words))),
+}
+
+_APPLY: dict[type, Callable[[Turn, Any, int], None]] = {
+    Claim: _apply_claim,
+    Choice: _apply_choice,
+    Switch: _apply_switch,
+    Finish: _apply_finish,
+    Ballot: _apply_ballot,
+    Command: _apply_command,
+}

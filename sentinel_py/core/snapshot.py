@@ -1,0 +1,117 @@
+"""The part of the state that the Raft log makes: as bytes, and back.
+
+A snapshot stands for all entries up to its index. What a sentinel has found out by itself
+(replicas, peers, who is down) is not in it and stays when one is installed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from sentinel_py.core import election, failover, roster
+from sentinel_py.core.messages import Installed, Level
+from sentinel_py.core.model import Address, Mandate, Master, Options, State
+from sentinel_py.core.turn import Turn
+
+VERSION = 1
+
+_SHARED = ("resolve_hostnames", "announce_hostnames", "sentinel_user", "sentinel_pass")
+
+Record = dict[str, Any]  # JSON, checked by the constructors that it is handed to
+
+
+def dump(state: State) -> bytes:
+    """The replicated state."""
+    masters = [_record(master) for master in state.masters.values() if master.is_replicated]
+    settings = {name: getattr(state.settings, name) for name in _SHARED}
+    document = {
+        "version": VERSION,
+        "epoch": state.current_epoch,
+        "settings": settings,
+        "masters": masters,
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def describe(master: Master) -> str:
+    """One master, as an entry that adopts it carries it."""
+    return json.dumps(_record(master), separators=(",", ":"))
+
+
+def _record(master: Master) -> Record:
+    mandate = master.mandate
+    return {
+        "name": master.name,
+        "address": asdict(master.address),
+        "options": asdict(master.options),
+        "config_epoch": master.config_epoch,
+        "leader": master.leader,
+        "leader_epoch": master.leader_epoch,
+        "mandate": asdict(mandate) | {"is_over": False} if mandate else None,
+    }
+
+
+def install(turn: Turn, event: Installed) -> None:
+    """Take over a snapshot: what it lacks is removed, what is newer here by epoch stays."""
+    raft = turn.state.raft
+    assert raft is not None
+    if event.index <= raft.applied:
+        return
+    raft.applied = event.index
+    turn.is_from_log = True
+    document = json.loads(event.snapshot)
+    assert document["version"] == VERSION, f"a snapshot of version {document['version']}"
+    election.raise_epoch(turn, document["epoch"])
+    for name in _SHARED:
+        setattr(turn.state.settings, name, document["settings"][name])
+    records = {record["name"]: record for record in document["masters"]}
+    for master in list(turn.state.masters.values()):
+        if master.is_replicated and master.name not in records:
+            turn.notice(Level.WARNING, "-monitor", master)
+            roster.remove_master(turn, master)
+    for record in records.values():
+        _take_over(turn, record)
+    turn.save()
+
+
+def adopt(turn: Turn, text: str) -> None:
+    """Take in a master that one member has brought into the log; the first one wins."""
+    record = json.loads(text)
+    master = turn.state.masters.get(record["name"])
+    if master is None or not master.is_replicated:
+        _take_over(turn, record)
+        turn.save()
+
+
+def _take_over(turn: Turn, record: Record) -> None:
+    state = turn.state
+    address = Address(**record["address"])
+    master = state.masters.get(record["name"])
+    if master is None:
+        options = Options(**record["options"])
+        master = roster.add_master(state, turn.now, record["name"], address, options)
+        master.config_epoch = record["config_epoch"]
+        turn.notice(Level.WARNING, "+monitor", master, f"quorum {options.quorum}")
+    else:
+        _catch_up(turn, master, record, address)
+    master.is_replicated = True
+    mandate = record["mandate"]
+    if mandate and mandate["chosen"]:
+        mandate["chosen"] = Address(**mandate["chosen"])
+    master.mandate = Mandate(**mandate) if mandate else None
+    if record["leader_epoch"] > master.leader_epoch:
+        master.leader, master.leader_epoch = record["leader"], record["leader_epoch"]
+    turn.touch(master)
+
+
+def _catch_up(turn: Turn, master: Master, record: Record, address: Address) -> None:
+    old = master.options
+    master.options = Options(**record["options"])
+    if (old.auth_user, old.auth_pass) != (master.options.auth_user, master.options.auth_pass):
+        for node in master.data_nodes():
+            turn.close_links(node)
+    if record["config_epoch"] >= master.config_epoch and not master.address.same_as(address):
+        failover.switch(turn, master, address, as_leader=False)
+    master.config_epoch = max(master.config_epoch, record["config_epoch"])
