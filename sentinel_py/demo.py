@@ -333,7 +333,7 @@ class Demo:
             self._say(str(port), text, event)
 
     def _heard_since(self, since: int, step: Milestone) -> list[int]:
-        """When each sentinel told this step first, after that instant and counted from it, in ms."""
+        """How many ms after that instant each sentinel first told this step, in that order."""
         first: dict[int, int] = {}
         for heard in self.heard:
             matches = heard.event == step.event and heard.text.startswith(step.begins)

@@ -332,8 +332,8 @@ def _order_monitor(turn: Turn, given: Monitor) -> None:
     with orders.refusals_answered(turn, given.ticket):
         address = orders.monitored_address(turn, given)
         if address is not None:
-            words = (given.name, address.host, str(address.port), address.ip, given.quorum)
-            propose(turn, Command("monitor", words), given.ticket)
+            record = snapshot.describe_new(turn.state, given.name, address, int(given.quorum))
+            propose(turn, Command("monitor", (record,)), given.ticket)
 
 
 def _order_set(turn: Turn, given: SetOptions) -> None:
@@ -367,10 +367,8 @@ def _apply_command(turn: Turn, entry: Command, ticket: int) -> None:
 
 
 def _apply_monitor(turn: Turn, words: Sequence[str], ticket: int) -> None:
-    name, host, port, ip, quorum = words
     with orders.refusals_answered(turn, ticket):
-        master = orders.watch(turn, name, Address(host, int(port), ip), int(quorum))
-        master.is_replicated = True
+        snapshot.add(turn, words[0])
         turn.answer(ticket)
 
 

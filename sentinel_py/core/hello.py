@@ -73,7 +73,7 @@ def receive(turn: Turn, payload: str) -> None:
         return
     peer.heard_at = turn.now
     peer.last_hello = payload
-    if hello.config_epoch > master.config_epoch:
+    if hello.config_epoch > master.config_epoch or _wins_tie(turn, master, hello):
         _adopt_config(turn, master, peer, hello)
     elif hello.config_epoch < master.config_epoch:
         # It has missed a switch: tell it now, not at the next period.
@@ -142,6 +142,19 @@ def _move_peer(turn: Turn, peer: Peer, address: Address) -> Peer:
         turn.notice(Level.NOTICE, "+sentinel-address-update", peer, text)
     turn.save()
     return peer
+
+
+def _wins_tie(turn: Turn, master: Master, hello: Hello) -> bool:
+    """Whether the sender's switch counts, not ours, where both have the same epoch.
+
+    Two operators who order failovers at once make such switches, and no later hello would end the
+    dispute: the switch that the greater id stands for holds.
+    """
+    if not 0 < hello.config_epoch == master.config_epoch or hello.run_id < turn.state.myid:
+        return False
+    known = roster.look_up(turn.state, hello.master_host, hello.master_port)
+    ip = known.ip if known else None
+    return not master.address.is_named(hello.master_host, hello.master_port, ip)
 
 
 def _adopt_config(turn: Turn, master: Master, peer: Peer, hello: Hello) -> None:

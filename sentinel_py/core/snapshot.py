@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sentinel_py.core import election, failover, roster
-from sentinel_py.core.messages import Installed, Level
+from sentinel_py.core.messages import Installed, Level, Refused
 from sentinel_py.core.model import Address, Mandate, Master, Options, State
 from sentinel_py.core.turn import Turn
 
@@ -38,6 +38,23 @@ def dump(state: State) -> bytes:
 def describe(master: Master) -> str:
     """One master, as an entry that adopts it carries it."""
     return json.dumps(_record(master), separators=(",", ":"))
+
+
+def describe_new(state: State, name: str, address: Address, quorum: int) -> str:
+    """A master to be watched, with this sentinel's defaults, which others may not share."""
+    options = roster.default_options(state, quorum)
+    return json.dumps(
+        {
+            "name": name,
+            "address": asdict(address),
+            "options": asdict(options),
+            "config_epoch": 0,
+            "leader": None,
+            "leader_epoch": 0,
+            "mandate": None,
+        },
+        separators=(",", ":"),
+    )
 
 
 def _record(master: Master) -> Record:
@@ -83,6 +100,14 @@ def adopt(turn: Turn, text: str) -> None:
     if master is None or not master.is_replicated:
         _take_over(turn, record)
         turn.save()
+
+
+def add(turn: Turn, text: str) -> None:
+    """Begin to watch the master of an order; Refused if its name is taken."""
+    record = json.loads(text)
+    if record["name"] in turn.state.masters:
+        raise Refused("Duplicate master name.")
+    _take_over(turn, record)
 
 
 def _take_over(turn: Turn, record: Record) -> None:

@@ -47,7 +47,7 @@ class Identity:
     formed by SENTINEL RAFT FORM, so that until it exists the sentinel works in classic mode.
     """
 
-    phase: str
+    phase: Phase
     run_id: str
     cluster: str
     founders: tuple[str, ...]
@@ -115,7 +115,7 @@ def _identity(text: str) -> Identity:
     record = json.loads(text)
     if record.pop("version") != _VERSION:
         raise ValueError("another version")
-    identity = records.read(Identity, record)
+    identity = records.read(Identity, record, {"Phase": Phase})
     if identity.phase not in _STORED:
         raise ValueError("no such phase")
     return identity
