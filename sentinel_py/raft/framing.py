@@ -21,14 +21,12 @@ class Kind(IntEnum):
     RAFT = 1  # a message of the engine
     QUESTION = 2  # from the end that dialled
     ANSWER = 3  # from the end that accepted
-    REPORT = 4  # what a member sees of a master
 
 
 MAX_BYTES = {
     Kind.RAFT: 16 * 1024 * 1024,  # twice the largest batch of log entries
     Kind.QUESTION: 128 * 1024,  # an order of an operator, or a table of members
     Kind.ANSWER: 128 * 1024,
-    Kind.REPORT: 4 * 1024,
 }
 
 

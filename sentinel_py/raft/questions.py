@@ -68,14 +68,6 @@ class Forwarded:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What the sender sees of a master; nothing is answered."""
-
-    master: str
-    down: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Standing:
     """The answer to AskStanding. ``phase`` is the name of a ``member.Phase``.
 
@@ -108,13 +100,13 @@ class No:
 
 Question = AskStanding | Prepare | Commit | CallOff | Adopt | Removed | Forwarded
 Answer = Standing | Yes | No
-Value = Question | Answer | Report
+Value = Question | Answer
 
 _KINDS: dict[str, type[Value]] = {
     kind.__name__: kind
     for kind in (
         *(AskStanding, Prepare, Commit, CallOff, Adopt, Removed, Forwarded),
-        *(Standing, Yes, No, Report),
+        *(Standing, Yes, No),
     )
 }
 

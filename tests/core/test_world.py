@@ -151,6 +151,7 @@ def test_storm(seed):
     """Votes are never taken back, no epoch has two leaders, and after the storm all agree."""
     rng = Random(f"layout {seed}")
     world = World(seed, sentinels=rng.choice([3, 3, 5]), groups=rng.choice([1, 1, 2]))
+    world.options.quorum = rng.choice([1, 2, 2])
     Votes(world)
     world.watches.append(saves_first)
     world.run(3_000)
@@ -164,6 +165,25 @@ def test_storm(seed):
         world.run(500)
         is_whole = all(map(world.is_whole, world.groups))
         whole_since = (whole_since or world.now) if is_whole else None
+
+
+@pytest.mark.parametrize("seed", seeds(0, 4))
+def test_two_orders_at_once(seed):
+    """Two operators order failovers that end in different masters: all agree on one of them."""
+    world = World(seed)
+    one, two, _ = world.sentinels
+    _, second, third = world.redises
+    world.run(5_000)
+    world.cut(one, third)
+    world.cut(two, second)
+    world.run(3_000)
+    world.delay_ms = 5, 60
+    world.order(one, FailOver(1, "group0"))
+    world.order(two, FailOver(2, "group0"))
+    world.run(400)
+    world.heal()
+    world.run(30_000)
+    assert world.is_whole("group0")
 
 
 @pytest.mark.parametrize("seed", seeds(0, 5))

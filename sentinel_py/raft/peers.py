@@ -1,0 +1,328 @@
+"""All streams of one sentinel: whom it dials, who has dialled it, and by which id they are known.
+
+What is said on the streams is the owner's. The rules guarded: to and from each peer there is one
+stream, and a new one ends the old with all that was not read of it; Raft messages pass only between
+two ends that named the same cluster when the stream began.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable
+from dataclasses import replace
+from random import Random
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakKeyDictionary
+
+from sentinel_py.core.messages import Resolved
+from sentinel_py.links import LinkOptions
+from sentinel_py.raft import addresses, questions
+from sentinel_py.raft.framing import Kind
+from sentinel_py.raft.handshake import End, Introduction, is_proof, parse, proof
+from sentinel_py.raft.questions import Answer, No, Question
+from sentinel_py.raft.stream import Incoming, Outgoing
+from sentinel_py.resolver import Resolver, is_numeric
+from sentinel_py.resp import OK, Error, ProtocolError, Reply, to_text
+
+if TYPE_CHECKING:
+    from sentinel_py.session import Session
+
+FIRST_RETRY_S = 0.05
+LAST_RETRY_S = 1.0
+
+_SAME_ONE = "it is this sentinel itself, or one that is reached already"
+
+ANSWER_WITHIN_S = 3.0
+"""As long as a host that is not reached is held for slow."""
+
+
+
+class Owner(Protocol):
+    """The member behind the streams."""
+
+    def introduction(self) -> Introduction: ...
+    def secret(self) -> str: ...
+    def login(self) -> tuple[str, ...]: ...
+
+    def met(self, peer: Introduction) -> None:
+        """A peer has proved who it is, on a stream of either direction."""
+
+    def connected(self, run_id: str) -> None:
+        """A fellow member can be told something now."""
+
+    def disconnected(self, run_id: str) -> None: ...
+    def received(self, run_id: str, message: bytes) -> None: ...
+    def asked(self, run_id: str, question: Question) -> Answer | asyncio.Future[Answer]: ...
+
+
+class Peers:
+    """The table of streams."""
+
+    def __init__(self, owner: Owner, options: LinkOptions, rng: Random) -> None:
+        self._owner = owner
+        self._options = options
+        self._rng = rng
+        self._resolver = Resolver(self._resolved)
+        self._dialers: dict[str, Dialer] = {}
+        self._outgoing: dict[str, Outgoing] = {}
+        self._incoming: dict[str, Incoming] = {}
+        self._greeting: WeakKeyDictionary[Session, tuple[Introduction, Introduction]] = (
+            WeakKeyDictionary()
+        )
+
+    # Whom we dial
+
+    def dial(self, wanted: Iterable[str]) -> None:
+        """Keep a stream to each of these addresses, and to no other."""
+        wanted = list(wanted)
+        for address in [it for it in self._dialers if it not in wanted]:
+            self._dialers.pop(address).close()
+        for address in wanted:
+            if address not in self._dialers:
+                self._dialers[address] = Dialer(address, self, self._rng)
+                self._dialers[address].dial()
+
+    def restart(self) -> None:
+        """Begin all streams anew, because we are no longer who we were when they began."""
+        wanted = list(self._dialers)
+        self.close()
+        self.dial(wanted)
+
+    def close(self) -> None:
+        self.dial(())
+        self._greeting.clear()
+        for stream in list(self._incoming.values()):
+            stream.close()
+
+    def found_at(self, address: str) -> str | None:
+        """The id of the sentinel at this address, ourselves included; None if it was not reached."""
+        return dialer.found if (dialer := self._dialers.get(address)) else None
+
+    def trouble_at(self, address: str) -> str:
+        """Why nobody was reached at this address."""
+        return dialer.reason if (dialer := self._dialers.get(address)) else "not dialled"
+
+    def is_connected(self, run_id: str) -> bool:
+        stream = self._outgoing.get(run_id)
+        return stream is not None and stream.is_open
+
+    def send(self, run_id: str, message: bytes) -> None:
+        """Tell a fellow member something of Raft; lost if there is no stream to it."""
+        stream = self._outgoing.get(run_id)
+        if stream and _is_of_one_cluster(stream.own, stream.peer):
+            stream.send(Kind.RAFT, message)
+
+    async def ask(
+        self, run_id: str, question: Question, within_s: float = ANSWER_WITHIN_S
+    ) -> Answer:
+        """The answer; a No of our own if there is none."""
+        stream = self._outgoing.get(run_id)
+        return await stream.ask(question, within_s) if stream else No("not connected")
+
+    # What dialers need
+
+    def look_up(self, host: str) -> None:
+        self._resolver.resolve(host)
+
+    def _resolved(self, resolved: Resolved) -> None:
+        for dialer in self._dialers.values():
+            dialer.resolved(resolved.host, resolved.ip)
+
+    @property
+    def options(self) -> LinkOptions:
+        return self._options
+
+    # Caller: what our end of an outgoing stream needs
+
+    def introduction(self) -> Introduction:
+        return replace(self._owner.introduction(), nonce=secrets.token_hex(16))
+
+    def secret(self) -> str:
+        return self._owner.secret()
+
+    def login(self) -> tuple[str, ...]:
+        return self._owner.login()
+
+    def accept(self, stream: Outgoing, peer: Introduction) -> str:
+        if reason := _conflict(stream.own, peer):
+            return reason
+        self._dialer_of(stream).found = peer.run_id
+        if peer.run_id == stream.own.run_id or peer.run_id in self._outgoing:
+            self._dialer_of(stream).is_resting = True
+            return _SAME_ONE
+        self._outgoing[peer.run_id] = stream
+        return ""
+
+    def opened(self, stream: Outgoing) -> None:
+        assert stream.peer
+        self._dialer_of(stream).opened()
+        self._owner.met(stream.peer)
+        if _is_of_one_cluster(stream.own, stream.peer):
+            self._owner.connected(stream.peer.run_id)
+
+    def over(self, stream: Outgoing) -> None:
+        """An outgoing stream has ended, or did not come about."""
+        peer = stream.peer
+        if peer is None or self._outgoing.get(peer.run_id) is not stream:
+            return
+        del self._outgoing[peer.run_id]
+        if _is_of_one_cluster(stream.own, peer):
+            self._owner.disconnected(peer.run_id)
+        for dialer in self._dialers.values():
+            if dialer.found == peer.run_id:
+                dialer.retry_soon()
+
+    def _dialer_of(self, stream: Outgoing) -> Dialer:
+        return next(it for it in self._dialers.values() if it.stream is stream)
+
+    # Who dials us
+
+    def greet(self, session: Session, words: list[str]) -> Reply:
+        """``SENTINEL RAFT HELLO``: answer with our introduction and our proof."""
+        peer = parse(words)
+        if peer is None:
+            return Error("ERR unknown form of HELLO")
+        own = self.introduction()
+        if reason := _conflict(own, peer):
+            return Error(f"ERR {reason}")
+        self._greeting[session] = (own, peer)
+        return [*own.words(), proof(self._owner.secret(), End.ACCEPTOR, peer, own)]
+
+    def admit(self, session: Session, text: str) -> Reply:
+        """``SENTINEL RAFT PROVE``: from here on the connection is a stream."""
+        greeting = self._greeting.pop(session, None)
+        if greeting is None:
+            return Error("ERR PROVE must follow HELLO")
+        own, peer = greeting
+        if not is_proof(text, self._owner.secret(), End.DIALER, peer, own):
+            return Error("NOPERM the proof is wrong: raft-secret differs")
+        if peer.run_id == own.run_id:
+            return Error(f"ERR {_SAME_ONE}")
+        if old := self._incoming.get(peer.run_id):
+            old.abort()
+        self._incoming[peer.run_id] = Incoming(session, self, own, peer)
+        self._owner.met(peer)
+        if peer.run_id not in self._outgoing and peer.address in self._dialers:
+            self._dialers[peer.address].dial()
+        return OK
+
+    def received(self, stream: Incoming, kind: Kind, payload: bytes) -> None:
+        """A frame of a peer; ProtocolError if it has no place here."""
+        match kind:
+            case Kind.RAFT if _is_of_one_cluster(stream.own, stream.peer):
+                self._owner.received(stream.peer.run_id, payload)
+            case Kind.QUESTION:
+                question, ticket = questions.decode(payload)
+                if not isinstance(question, Question):
+                    raise ProtocolError("no question")
+                _pass_on(self._owner.asked(stream.peer.run_id, question), stream, ticket)
+            case _:
+                raise ProtocolError(f"{kind.name} is out of place")
+
+    def lost(self, stream: Incoming) -> None:
+        if self._incoming.get(stream.peer.run_id) is stream:
+            del self._incoming[stream.peer.run_id]
+
+
+def _is_of_one_cluster(own: Introduction, peer: Introduction | None) -> bool:
+    return peer is not None and own.cluster != "" and own.cluster == peer.cluster
+
+
+def _conflict(own: Introduction, peer: Introduction) -> str:
+    """Why these two can have nothing to say to each other; empty if they can."""
+    if own.cluster and peer.cluster and own.cluster != peer.cluster:
+        return f"sentinels of different Raft clusters, {own.cluster} and {peer.cluster}"
+    if own.run_id == peer.run_id and own.boot != peer.boot:
+        return f"another sentinel has the same id {own.run_id}"
+    return ""
+
+
+def _pass_on(
+    answer: Answer | asyncio.Future[Answer], stream: Incoming, ticket: int
+) -> None:
+    if isinstance(answer, asyncio.Future):
+        answer.add_done_callback(lambda done: _pass_on(done.result(), stream, ticket))
+    else:
+        stream.answer(ticket, answer)
+
+
+class Dialer:
+    """Keeps a stream to one address: tries again, sooner at first and then every second."""
+
+    def __init__(self, address: str, peers: Peers, rng: Random) -> None:
+        self.stream: Outgoing | None = None
+        self.found: str | None = None  # the id of who answered last
+        self.reason = "not reached yet"
+        self._peers = peers
+        self._rng = rng
+        self._host, self._port = addresses.split(address)
+        self._delay_s = FIRST_RETRY_S
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_resolving = False
+        self._is_closed = False
+        self.is_resting = False  # who is here needs no stream from here
+
+    def dial(self) -> None:
+        """Try now, unless it is being tried."""
+        if self.stream or self._is_resolving or self._is_closed:
+            return
+        self._stop_timer()
+        if is_numeric(self._host):
+            self._connect(self._host)
+        else:
+            self._is_resolving = True
+            self._peers.look_up(self._host)
+
+    def resolved(self, host: str, ip: str | None) -> None:
+        if host != self._host or not self._is_resolving:
+            return
+        self._is_resolving = False
+        if ip:
+            self._connect(ip)
+        else:
+            self._failed(f"{host} has no address")
+
+    def opened(self) -> None:
+        self._delay_s = FIRST_RETRY_S
+        self.reason = ""
+
+    def retry_soon(self) -> None:
+        """Try again at first speed: whoever is there was reached a moment ago."""
+        self._delay_s = FIRST_RETRY_S
+        self.is_resting = False
+        if not self.stream and not self._is_resolving:
+            self._stop_timer()
+            self._retry()
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._stop_timer()
+        stream, self.stream = self.stream, None
+        if stream:
+            stream.close()
+            self._peers.over(stream)
+
+    def _connect(self, ip: str) -> None:
+        self.stream = Outgoing(self._peers, self._over)
+        self.stream.connect(ip, self._port, self._peers.options)
+
+    def _over(self, stream: Outgoing, reason: str) -> None:
+        self.stream = None
+        self._failed(reason)
+        self._peers.over(stream)
+
+    def _failed(self, reason: str) -> None:
+        self.reason = reason
+        self._retry()
+
+    def _retry(self) -> None:
+        if not self._is_closed and not self.is_resting:
+            delay_s = self._delay_s * self._rng.uniform(0.5, 1.0)
+            self._delay_s = min(2 * self._delay_s, LAST_RETRY_S)
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self.dial)
+
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,286 @@
+"""The two ends of a stream between sentinels: the one that dialled, and the one that accepted.
+
+A connection is dialled by the sentinel that has something to say; the other one only answers. It
+begins as a client's connection on the sentinel's port (AUTH, HELLO, PROVE) and then carries frames.
+What is said is not known here. The rule guarded: bytes that make no sense, and an end that does
+not read, cost no more than the one connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from sentinel_py.core.messages import ErrorReply, Value
+from sentinel_py.links import SOCKET_OPTIONS, LinkOptions, ReplyReader
+from sentinel_py.raft import framing, questions
+from sentinel_py.raft.framing import FrameReader, Kind
+from sentinel_py.raft.handshake import End, Introduction, is_proof, parse, proof
+from sentinel_py.raft.questions import Answer, No, Question
+from sentinel_py.resp import ProtocolError, encode_command, to_text
+
+if TYPE_CHECKING:
+    from sentinel_py.session import Session
+
+GREETING_DEADLINE_S = 2.0
+"""Connecting, logging in and proving; a host that is up answers within milliseconds."""
+
+UNSENT_MAX_BYTES = 32 * 1024 * 1024
+"""Two of the largest frames: whoever has not read those has a new stream when it reads again."""
+
+QUESTIONS_MAX = 64
+"""Unanswered questions on a stream; each is asked by an operator or at most a few times a second."""
+
+DEAD_AFTER_MS = 3_000
+"""A host that does not acknowledge what was sent is gone: dial again instead of resending ever
+more rarely."""
+
+_OPTIONS: Final = (
+    *SOCKET_OPTIONS,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_AFTER_MS),
+)
+
+
+class Caller(Protocol):
+    """What the dialling end needs to know, and tells."""
+
+    def introduction(self) -> Introduction:
+        """Who we are, with a fresh nonce."""
+
+    def secret(self) -> str: ...
+
+    def login(self) -> tuple[str, ...]:
+        """The AUTH command for a peer; empty where it needs none."""
+
+    def accept(self, stream: Outgoing, peer: Introduction) -> str:
+        """Whether to go on with this peer: empty, or why not."""
+
+    def opened(self, stream: Outgoing) -> None: ...
+
+
+class Callee(Protocol):
+    """What the accepting end tells of its frames."""
+
+    def received(self, stream: Incoming, kind: Kind, payload: bytes) -> None: ...
+    def lost(self, stream: Incoming) -> None: ...
+
+
+class Outgoing(asyncio.Protocol):
+    """One attempt to reach a sentinel, and the stream that comes of it.
+
+    ``over`` is called once, with the reason, when there is nothing more to hope for.
+    """
+
+    def __init__(self, caller: Caller, over: Callable[[Outgoing, str], None]) -> None:
+        self._caller = caller
+        self._over: Callable[[Outgoing, str], None] | None = over
+        self._loop = asyncio.get_running_loop()
+        self._deadline = self._loop.call_later(GREETING_DEADLINE_S, self.fail, "no answer in time")
+        self._attempt: asyncio.Task[object] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._replies = ReplyReader()
+        self._frames: FrameReader | None = None
+        self._readers: list[Callable[[Value], None]] = []  # of the replies that are still to come
+        self._asked: dict[int, asyncio.Future[Answer]] = {}
+        self._last_ticket = 0
+        self.own = caller.introduction()
+        self.peer: Introduction | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._frames is not None and self._over is not None
+
+    def connect(self, ip: str, port: int, options: LinkOptions) -> None:
+        source = options.bind_source_addr
+        self._attempt = self._loop.create_task(
+            self._connect(ip, port, options.ssl_context, (source, 0) if source else None)
+        )
+
+    async def _connect(
+        self, ip: str, port: int, tls: ssl.SSLContext | None, source: tuple[str, int] | None
+    ) -> None:
+        try:
+            await self._loop.create_connection(lambda: self, ip, port, ssl=tls, local_addr=source)
+        except (OSError, ValueError) as error:
+            self.fail(getattr(error, "strerror", None) or str(error))
+
+    def fail(self, reason: str) -> None:
+        """End it at once."""
+        self._end(reason)
+        if self._transport:
+            self._transport.abort()
+        elif self._attempt:
+            self._attempt.cancel()
+
+    def close(self) -> None:
+        """End it once everything is sent; ``over`` is not called."""
+        self._over = None
+        self._end("")
+        if self._transport:
+            self._transport.close()
+        elif self._attempt:
+            self._attempt.cancel()
+
+    def _end(self, reason: str) -> None:
+        self._deadline.cancel()
+        asked, self._asked = self._asked, {}
+        for future in asked.values():
+            if not future.done():
+                future.set_result(No(reason or "the connection was closed"))
+        over, self._over = self._over, None
+        if over:
+            over(self, reason)
+
+    # What is said
+
+    def send(self, kind: Kind, payload: bytes) -> None:
+        if not self.is_open:
+            return
+        assert self._transport
+        if self._transport.get_write_buffer_size() > UNSENT_MAX_BYTES:
+            self.fail("it does not read what is sent to it")
+        else:
+            self._transport.write(framing.encode(kind, payload))
+
+    def ask(self, question: Question, within_s: float) -> asyncio.Future[Answer]:
+        """The answer; a No of our own if there is none in time."""
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        if not self.is_open or len(self._asked) >= QUESTIONS_MAX:
+            future.set_result(No("not connected" if not self.is_open else "too many questions"))
+            return future
+        self._last_ticket += 1
+        ticket = self._last_ticket
+        self._asked[ticket] = future
+        self._loop.call_later(within_s, self._answer, ticket, No("no answer in time"))
+        self.send(Kind.QUESTION, questions.encode(question, ticket))
+        return future
+
+    def _answer(self, ticket: int, answer: Answer) -> None:
+        future = self._asked.pop(ticket, None)
+        if future and not future.done():
+            future.set_result(answer)
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if not self._over:
+            self._transport.abort()
+            return
+        for option in _OPTIONS:
+            transport.get_extra_info("socket").setsockopt(*option)
+        if login := self._caller.login():
+            # A peer without a password refuses AUTH and takes the rest.
+            self._request(login, lambda _reply: None)
+        self._request(("SENTINEL", "RAFT", "HELLO", *self.own.words()), self._take_introduction)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(str(exc) if exc else "closed by the other end")
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            if self._frames is None:
+                self._read_replies(data)
+            else:
+                self._read_frames(self._frames, data)
+        except ProtocolError as error:
+            self.fail(f"protocol error: {error}")
+
+    def _read_replies(self, data: bytes) -> None:
+        for value in self._replies.read(data):
+            if not self._over:
+                return
+            if not self._readers:
+                raise ProtocolError("a reply that nobody asked for")
+            self._readers.pop(0)(value)
+
+    def _read_frames(self, frames: FrameReader, data: bytes) -> None:
+        for kind, payload in frames.read(data):
+            value, ticket = questions.decode(payload) if kind is Kind.ANSWER else (None, 0)
+            if not isinstance(value, Answer):
+                raise ProtocolError("no answer")
+            self._answer(ticket, value)
+
+    # Getting to know each other
+
+    def _request(self, words: tuple[str, ...], read: Callable[[Value], None]) -> None:
+        assert self._transport
+        self._readers.append(read)
+        self._transport.write(encode_command(words))
+
+    def _take_introduction(self, reply: Value) -> None:
+        words = [to_text(word) for word in _texts(reply)]
+        peer = parse(words[:-1])
+        if peer is None:
+            self.fail(_refusal(reply))
+            return
+        secret = self._caller.secret()
+        if not is_proof(words[-1], secret, End.ACCEPTOR, self.own, peer):
+            self.fail("its proof is wrong: raft-secret differs")
+        elif reason := self._caller.accept(self, peer):
+            self.fail(reason)
+        else:
+            self.peer = peer
+            answer = proof(secret, End.DIALER, self.own, peer)
+            self._request(("SENTINEL", "RAFT", "PROVE", answer), self._take_welcome)
+
+    def _take_welcome(self, reply: Value) -> None:
+        if reply != b"OK":
+            self.fail(_refusal(reply))
+            return
+        self._deadline.cancel()
+        self._frames = FrameReader()
+        self._caller.opened(self)
+
+
+def _texts(reply: Value) -> list[bytes]:
+    return [word for word in reply if isinstance(word, bytes)] if isinstance(reply, list) else []
+
+
+def _refusal(reply: Value) -> str:
+    return reply.text if isinstance(reply, ErrorReply) else "protocol error: not an introduction"
+
+
+class Incoming(asyncio.Protocol):
+    """A stream that a peer has opened to us, on what was a client's connection."""
+
+    def __init__(self, session: Session, callee: Callee, own: Introduction, peer: Introduction):
+        self._session = session
+        self._callee = callee
+        self._frames = FrameReader()
+        self._is_over = False
+        self.own = own
+        self.peer = peer
+        self._transport = session.hand_over(self)
+
+    def answer(self, ticket: int, answer: Answer) -> None:
+        if not self._is_over:
+            self._transport.write(framing.encode(Kind.ANSWER, questions.encode(answer, ticket)))
+
+    def close(self) -> None:
+        """End it once what we have said is sent; what was received and not read is forgotten."""
+        self._is_over = True
+        self._session.close()
+
+    def abort(self) -> None:
+        self._is_over = True
+        self._session.abort()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for kind, payload in self._frames.read(data):
+                if self._is_over:
+                    return
+                self._callee.received(self, kind, payload)
+        except ProtocolError:
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_over = True
+        self._session.connection_lost(exc)
+        self._callee.lost(self)
