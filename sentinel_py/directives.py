@@ -13,6 +13,8 @@ from sentinel_py.config import Origin, Statement
 from sentinel_py.core import roster
 from sentinel_py.core.model import MAX_EPOCH, Address, Master, Settings, State
 from sentinel_py.lines import CACHED_LINES, DirectiveError, Line, join, key_of
+from sentinel_py.raft import addresses
+from sentinel_py.raft.formation import MEMBERS_MAX
 from sentinel_py.storage import is_executable
 
 _MYID_LENGTH = 40
@@ -128,6 +130,22 @@ def _myid(loading: _Loading, args: Sequence[str]) -> None:
     if len(args[0]) != _MYID_LENGTH:
         raise DirectiveError("Malformed Sentinel id in myid option.")
     loading.state.myid = args[0]
+
+
+def _raft_peers(loading: _Loading, args: Sequence[str]) -> None:
+    for word in args:
+        _raft_address(word)
+    if twice := next((word for word in args if args.count(word) > 1), None):
+        raise DirectiveError(f"raft-peers names {twice} twice.")
+    loading.state.settings.raft_peers = list(args)
+
+
+def _raft_address(word: str) -> str:
+    try:
+        addresses.split(word)
+    except ValueError as error:
+        raise DirectiveError(f"{error}.") from None
+    return word
 
 
 def _current_epoch(loading: _Loading, args: Sequence[str]) -> None:
@@ -273,7 +291,10 @@ _OPTIONS = (
     _Option("auth-user", "auth_user", _text),
     _Option("master-reboot-down-after-period", "reboot_down_after_ms", _not_negative),
 )
-_FLAGS = ("deny-scripts-reconfig", "resolve-hostnames", "announce-hostnames")
+_FLAGS = (
+    *("deny-scripts-reconfig", "resolve-hostnames", "announce-hostnames"),
+    *("replicate-config", "minority-reads"),
+)
 _GLOBALS: dict[str, _Rule] = {
     "myid": _myid,
     "deny-scripts-reconfig": _setting(
@@ -286,10 +307,15 @@ _GLOBALS: dict[str, _Rule] = {
     "announce-port": _setting("announce_port", _atoi),
     "sentinel-user": _setting("sentinel_user", str),
     "sentinel-pass": _setting("sentinel_pass", str),
+    "raft-self": _setting("raft_self", _raft_address),
+    "raft-secret": _setting("raft_secret", str),
+    "replicate-config": _setting("replicate_config", _yes_no("replicate-config option")),
+    "minority-reads": _setting("minority_reads", _yes_no("minority-reads option")),
 }
 # By name and number of arguments.
 _RULES: dict[tuple[str, int], _Rule] = {
     **{(name, 1): rule for name, rule in _GLOBALS.items()},
+    **{("raft-peers", count): _raft_peers for count in range(1, MEMBERS_MAX + 1)},
     ("monitor", 4): _monitor,
     **{(option.name, 2): _option(option.attribute, option.read) for option in _OPTIONS},
     ("primary-reboot-down-after-period", 2): _option("reboot_down_after_ms", _not_negative),
@@ -354,6 +380,12 @@ def _tail(state: State) -> Iterator[Line]:
         yield _line("sentinel-user", settings.sentinel_user)
     if settings.sentinel_pass:
         yield _line("sentinel-pass", settings.sentinel_pass)
+    if settings.raft_peers:
+        yield _line("raft-peers", *settings.raft_peers)
+    if settings.raft_self:
+        yield _line("raft-self", settings.raft_self)
+    if settings.raft_secret:
+        yield _line("raft-secret", settings.raft_secret)
 
 
 def _monitored_host(state: State, address: Address) -> str:

@@ -71,7 +71,7 @@ class Links:
 
     def __init__(self, sink: Callable[[Input], None], options: LinkOptions | None = None) -> None:
         self._sink = sink
-        self._options = options or LinkOptions()
+        self.options = options or LinkOptions()
         self._connections: dict[int, _Connection] = {}
         self._unflushed: list[_Connection] = []
 
@@ -79,7 +79,7 @@ class Links:
         assert effect.link not in self._connections, f"link {effect.link} is open"
         connection = _Connection(effect, self._sink, self._lost)
         self._connections[effect.link] = connection
-        connection.connect(self._options)
+        connection.connect(self.options)
 
     def close(self, link_id: int) -> None:
         if connection := self._connections.pop(link_id, None):

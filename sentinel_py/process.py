@@ -51,7 +51,7 @@ def tell_systemd(message: str) -> None:
             notify.connect(address)
             notify.send(message.encode())
         except OSError as error:
-            print(f"systemd did not take {message}: {error.strerror}", file=sys.stderr)  # noqa: T201
+            sys.stderr.write(f"systemd did not take {message}: {error.strerror}\n")
 
 
 class PidFile:

@@ -76,16 +76,16 @@ class RequestParser:
         The iterator reads on as it is consumed, so that limits lifted by an AUTH hold for what
         stands behind it in the same chunk. It has to be exhausted before the next call.
         """
-        is_between_requests = not self._unread and not self._arguments_left
-        if is_between_requests and self.authenticated and data[:1] == b"*":
+        if self.authenticated and not self._unread and not self._arguments_left:
             requests = self._read_well_formed(data)
             if requests is not None:
                 return iter(requests)
-        return self._scan(data)
+        self._unread += data
+        return self._scan()
 
     def _read_well_formed(self, data: bytes) -> list[Request] | None:
         """Read a chunk with hiredis; None, and nothing consumed, if it is not beyond doubt."""
-        if _HUGE_COUNT.search(data):
+        if data[:1] != b"*" or _HUGE_COUNT.search(data):
             return None
         reader = self._reader
         requests = []
@@ -100,24 +100,25 @@ class RequestParser:
                 if request:
                     requests.append(request)
             else:
-                # Strings of another type than `$` show in the count. A count line at the very end
-                # has been taken by hiredis but has no request yet.
-                last_line = data.rfind(b"\n", 0, -2) + 1
-                if (
-                    not reader.has_data()
-                    and data.count(b"\r\n$") == arguments
-                    and data[last_line] != _ASTERISK
-                ):
+                # Only between requests can an empty one be read; the count tells whether there
+                # were strings of another type than `$`.
+                reader.feed(b"*0\r\n")
+                if reader.gets() == [] and data.count(b"\r\n$") == arguments:
                     return requests
         except (hiredis.ProtocolError, TypeError):
             pass
         self._reader = hiredis.Reader()
         return None
 
-    def _scan(self, data: bytes) -> Iterator[Request]:
-        self._unread += data
+    def _scan(self) -> Iterator[Request]:
+        """Read what is unread, request by request, but for a long well-formed part of it."""
+        is_part_taken = False
         try:
             while self._at < len(self._unread):
+                if self.authenticated and not self._arguments_left and not is_part_taken:
+                    is_part_taken = True
+                    yield from self._well_formed_part()
+                    continue
                 request = self._next()
                 if request is None:
                     break
@@ -128,6 +129,15 @@ class RequestParser:
             self._at = 0
         if self.pending_bytes > self._max_request_bytes:
             raise RequestTooLargeError
+
+    def _well_formed_part(self) -> list[Request]:
+        """All requests before the last one, which is cut where the chunk ends."""
+        last = self._unread.rfind(b"\n*", self._at) + 1
+        requests = self._read_well_formed(bytes(self._unread[self._at : last]))
+        if requests is None:
+            return []
+        self._at = last
+        return requests
 
     def _next(self) -> Request | None:
         """Read one request; None if its end is not there yet, empty if it is one to be ignored."""

@@ -70,8 +70,8 @@ class SentinelHost(Protocol):
 _Ask: TypeAlias = Callable[[SentinelHost, list[bytes]], Answer]
 
 
-def build(host: SentinelHost, scripts: Scripts) -> Command:
-    """The SENTINEL container, bound to a node and its scripts."""
+def build(host: SentinelHost, scripts: Scripts, *added: Command) -> Command:
+    """The SENTINEL container, bound to a node and its scripts; with subcommands made elsewhere."""
 
     def pending_scripts(_session: Session, _args: list[bytes]) -> Answer:
         return [_pending(script) for script in scripts.pending()]
@@ -80,6 +80,7 @@ def build(host: SentinelHost, scripts: Scripts) -> Command:
         *(_subcommand(word, arity, _bind(host, ask)) for word, arity, ask in _SUBCOMMANDS),
         _subcommand("pending-scripts", 2, pending_scripts),
         _subcommand("help", 2, _help, ("loading", "stale")),
+        *added,
     ]
     return Command(
         "sentinel",

@@ -190,7 +190,8 @@ class Server:
         self.stats.sample(now)
         idle_ms = self.options.timeout_s * 1000
         for session in list(self.clients.values()):
-            if idle_ms and not session.subscription_count and now - session.active_at > idle_ms:
+            may_idle = session.subscription_count or session.is_handed_over
+            if idle_ms and not may_idle and now - session.active_at > idle_ms:
                 session.abort()
             else:
                 session.check_output_limit()

@@ -73,6 +73,7 @@ class Session(asyncio.Protocol):
         self.last_command: Command | None = None
         self.created_at = self.active_at = server.ticked_at
         self.closing = False
+        self.is_handed_over = False
         self._commands = server.table.by_word
         self._parser = RequestParser(
             server.options.proto_max_bulk_len, server.options.client_query_buffer_limit
@@ -317,6 +318,15 @@ class Session(asyncio.Protocol):
             where = self.endpoint.address
             logger.warning("Client %s closed for overcoming of output buffer limits.", where)
             self.abort()
+
+    def hand_over(self, protocol: asyncio.Protocol) -> asyncio.Transport:
+        """Leave what comes behind the present request to another protocol.
+
+        It has to pass `connection_lost` on; the connection stays in the list of clients.
+        """
+        self.is_handed_over = True
+        self._transport.set_protocol(protocol)
+        return self._transport
 
     # Ending
 

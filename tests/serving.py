@@ -5,6 +5,7 @@ import contextlib
 import socket
 
 import hiredis
+
 from sentinel_py.acl import Acl
 from sentinel_py.commands import Command, CommandTable, subcommand_map
 from sentinel_py.generic_commands import base_commands
@@ -42,8 +43,8 @@ class Node:
 class Serving:
     """A running server; `answers` are the futures that SENTINEL WAIT was given."""
 
-    def __init__(self, node, server, port):
-        self.node, self.server, self.port = node, server, port
+    def __init__(self, node, server, port, answers):
+        self.node, self.server, self.port, self.answers = node, server, port, answers
 
     @property
     def acl(self):
@@ -85,16 +86,14 @@ async def serving(*, acl=None, ssl_context=None, **options):
     """Run a server until the block ends; `acl` are the keywords of Acl.from_config."""
     answers = []
     table = command_table(answers)
-    port = free_port()
-    bound = {"bind": ("127.0.0.1",), "port": port, **options}
+    bound = {"bind": ("127.0.0.1",), "port": free_port(), **options}
     node = Node()
     server = Server(
         ServerOptions(**bound), table, Acl.from_config(table, **(acl or {})), node, ssl_context
     )
     await server.start()
     try:
-        running = Serving(node, server, port)
-        running.answers = answers
+        running = Serving(node, server, bound["port"], answers)
         yield running
     finally:
         server.close()
@@ -124,13 +123,16 @@ class Client:
         return self
 
     async def __aexit__(self, *exc_info):
-        self._writer.close()
+        self._writer.transport.abort()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 
-    @property
-    def socket(self):
-        return self._writer.get_extra_info("socket")
+    def stop_reading(self):
+        """Leave what comes in the socket, so that the server's output stays with the server."""
+        self._writer.transport.pause_reading()
+
+    def go_on_reading(self):
+        self._writer.transport.resume_reading()
 
     def send(self, data):
         self._writer.write(data)

@@ -26,6 +26,7 @@ PURE = {
     "heapq",
     "ipaddress",
     "itertools",
+    "json",
     "math",
     "operator",
     "re",

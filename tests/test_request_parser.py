@@ -1,10 +1,12 @@
 """Bytes to requests: see `sentinel_py.request_parser`."""
 
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sentinel_py.request_parser import (
     MAX_LINE_BYTES,
     RequestParser,
@@ -93,7 +95,7 @@ def test_any_arguments_in_any_chunks(requests, cuts):
     """Whatever the arguments are and wherever the stream is cut, they arrive unchanged."""
     data = b"".join(map(encode_command, requests))
     edges = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
-    chunks = [data[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
+    chunks = [data[a:b] for a, b in pairwise(edges) if a < b]
     assert outcome(parser(), *chunks) == requests
 
 

@@ -1,6 +1,7 @@
 """Values to bytes: see `sentinel_py.resp`."""
 
 import pytest
+
 from sentinel_py.resp import (
     NO_REPLY,
     NULL_ARRAY,

@@ -50,7 +50,7 @@ class Host:
         return NOW
 
     def order(self, make):
-        ticket = len(self.orders)
+        ticket = len(self.orders) + 1
         self.orders.append(make(ticket))
         answers = self.step(self.orders[-1])
         if ticket in answers:
@@ -149,6 +149,14 @@ def test_categories(host):
         assert command.flags == ("admin",)
         assert command.categories == ("admin", "slow", "dangerous")
     assert host.find(b"help").flags == ("loading", "stale")
+
+
+def test_what_has_two_names_is_listed_once(host):
+    """COMMAND LIST has 21 subcommands with redis-sentinel, and tools count them."""
+    subcommands = host.find().subcommands.values()
+    hidden = {command.name.partition("|")[2] for command in subcommands if not command.is_listed}
+    assert {"slaves", "primary", "primaries", "get-primary-addr-by-name"} <= hidden
+    assert sum(command.is_listed for command in subcommands) == 20
 
 
 def test_every_subcommand_is_documented(host):
@@ -295,7 +303,7 @@ def test_is_master_down_takes_integers(host, changed):
 def test_a_negative_epoch_is_a_huge_one(host):
     """Epochs have no sign, and one out of range gets no vote."""
     assert ask_down(host, epoch=-1) == [0, "*", 0]
-    assert host.orders == [DownQuestion(0, "127.0.0.1", 6379, 2**64 - 1, CANDIDATE)]
+    assert host.orders == [DownQuestion(1, "127.0.0.1", 6379, 2**64 - 1, CANDIDATE)]
 
 
 async def test_pending_scripts(host):
@@ -364,7 +372,7 @@ async def test_a_client_that_does_not_wait(host):
 def test_coordinated_failover(host):
     """One word more asks for a switchover; any other is one word too many."""
     host.ask("failover", "mymaster", "Coordinated")
-    assert host.orders == [FailOver(0, "mymaster", coordinated=True)]
+    assert host.orders == [FailOver(1, "mymaster", coordinated=True)]
     for words in (["bogus"], ["coordinated", "x"]):
         error = host.error("failover", "mymaster", *words)
         assert error == "ERR wrong number of arguments for 'sentinel|failover' command"

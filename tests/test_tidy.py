@@ -30,7 +30,8 @@ def name(path):
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_sizes(path):
     """What does not fit is split."""
-    lines = path.read_text().splitlines()
+    # As ruff counts: the mark that switches a rule off does not make a line too long.
+    lines = [line.split("  # noqa")[0] for line in path.read_text().splitlines()]
     assert len(lines) <= MAX_FILE_LINES
     assert not [number for number, line in enumerate(lines, 1) if len(line) > MAX_LINE]
     assert not [

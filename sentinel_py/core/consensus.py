@@ -232,7 +232,7 @@ def _apply_claim(turn: Turn, entry: Claim, ticket: int) -> None:
         attempt = failover.begin(turn, master, entry.epoch, forced=entry.forced)
         attempt.is_coordinated = entry.coordinated
     else:
-        election.raise_epoch(turn, entry.epoch)
+        election.raise_epoch(turn, entry.epoch, master)
         election.give_vote(turn, master, entry.epoch, entry.leader)
     turn.answer(ticket)
 
@@ -253,7 +253,7 @@ def _apply_switch(turn: Turn, entry: Switch, _ticket: int) -> None:
         return
     mandate = master.mandate
     address = Address(entry.host, entry.port, entry.ip)
-    election.raise_epoch(turn, entry.epoch)
+    election.raise_epoch(turn, entry.epoch, master)
     failover.complete(turn, master, entry.epoch, address)
     if mandate is not None and mandate.epoch == entry.epoch:
         mandate.switched = True

@@ -228,7 +228,7 @@ def cast_vote(turn: Turn, master: Master, epoch: int, candidate: str) -> None:
     state = turn.state
     if not state.believes(epoch):
         return
-    raise_epoch(turn, epoch)
+    raise_epoch(turn, epoch, master)
     if state.current_epoch > epoch and candidate in master.peers:
         # It cannot win in an epoch that is over: tell it which one we are in.
         requests.say_hello(turn, master.peers[candidate])
@@ -242,7 +242,7 @@ def give_vote(turn: Turn, master: Master, epoch: int, candidate: str) -> None:
     assert epoch > master.leader_epoch
     master.leader, master.leader_epoch = candidate, epoch
     turn.save()
-    turn.notice(Level.WARNING, "+vote-for-leader", text=f"{candidate} {epoch}")
+    turn.notice(Level.WARNING, "+vote-for-leader", text=f"{candidate} {epoch}", cause=master)
     if candidate != turn.state.myid:
         if master.failover:
             failover.step_down(turn, master)
@@ -266,11 +266,11 @@ def _wait_for(turn: Turn, master: Master, leader: str) -> None:
     master.try_at = turn.now + turn.rng.randint(0, 999) + rest_ms
 
 
-def raise_epoch(turn: Turn, epoch: int) -> None:
+def raise_epoch(turn: Turn, epoch: int, cause: Master | None = None) -> None:
     if epoch > turn.state.current_epoch:
         turn.state.current_epoch = epoch
         turn.save()
-        turn.notice(Level.WARNING, "+new-epoch", text=str(epoch))
+        turn.notice(Level.WARNING, "+new-epoch", text=str(epoch), cause=cause)
         for master in turn.state.masters.values():
             count_votes(turn, master)
 

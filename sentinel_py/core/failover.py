@@ -71,7 +71,7 @@ def start(turn: Turn, master: Master) -> None:
 def begin(turn: Turn, master: Master, epoch: int, *, forced: bool) -> Failover:
     """Begin an attempt in a new epoch; a forced one needs nobody's vote."""
     attempt = Failover(epoch, forced, started_at=turn.now, phase_at=turn.now)
-    election.raise_epoch(turn, epoch)
+    election.raise_epoch(turn, epoch, master)
     turn.notice(Level.WARNING, "+try-failover", master)
     master.failover = attempt
     master.wait = Wait.NOTHING
@@ -311,6 +311,7 @@ def complete(turn: Turn, master: Master, epoch: int, address: Address) -> None:
     master.config_epoch = epoch
     turn.save()
     if attempt is not None and attempt.chosen is not None:
+        _confirm(turn, attempt)
         turn.notice(Level.WARNING, "+promoted-slave", attempt.chosen)
         turn.crash_if_told(SimulatedFailure.AFTER_PROMOTION)
         turn.notice(Level.WARNING, "+failover-state-reconf-slaves", master)
@@ -341,7 +342,7 @@ def switch(turn: Turn, master: Master, address: Address, *, as_leader: bool) -> 
     state = turn.state
     old = master.address
     text = f"{master.name} {state.shown(old)} {old.port} {state.shown(address)} {address.port}"
-    turn.notice(Level.WARNING, "+switch-master", text=text)
+    turn.notice(Level.WARNING, "+switch-master", text=text, cause=master)
     if master.options.client_reconfig_script:
         _run_reconfig_script(turn, master, address, as_leader=as_leader)
     successor = master.replica_at(address) or roster.add_replica(state, turn.now, master, address)

@@ -68,7 +68,7 @@ def receive(turn: Turn, payload: str) -> None:
     if master is None:
         return
     peer = _peer_of(turn, master, hello)
-    election.raise_epoch(turn, hello.epoch)
+    election.raise_epoch(turn, hello.epoch, master)
     if peer is None:
         return
     peer.heard_at = turn.now
@@ -148,13 +148,15 @@ def _wins_tie(turn: Turn, master: Master, hello: Hello) -> bool:
     """Whether the sender's switch counts, not ours, where both have the same epoch.
 
     Two operators who order failovers at once make such switches, and no later hello would end the
-    dispute: the switch that the greater id stands for holds.
+    dispute. The greater address holds, whoever brings it, so that all come to the same end.
     """
-    if not 0 < hello.config_epoch == master.config_epoch or hello.run_id < turn.state.myid:
+    if not 0 < hello.config_epoch == master.config_epoch:
         return False
-    known = roster.look_up(turn.state, hello.master_host, hello.master_port)
-    ip = known.ip if known else None
-    return not master.address.is_named(hello.master_host, hello.master_port, ip)
+    ours = master.address
+    theirs = roster.look_up(turn.state, hello.master_host, hello.master_port)
+    if theirs is None or theirs.same_as(ours):
+        return False
+    return (theirs.ip, theirs.port) > (ours.ip, ours.port)
 
 
 def _adopt_config(turn: Turn, master: Master, peer: Peer, hello: Hello) -> None:

@@ -319,6 +319,9 @@ class Settings:
     deny_scripts_reconfig: bool = True
     replicate_config: bool = True
     minority_reads: bool = True
+    raft_peers: list[str] = field(default_factory=list)  # host:port of each member
+    raft_self: str = ""
+    raft_secret: str = field(default="", repr=False)
     loglevel: str = "notice"
 
 

@@ -96,18 +96,26 @@ class Turn:
         self.effects.append(Log(level, text))
 
     def notice(
-        self, level: Level, name: str, instance: Instance | None = None, text: str = ""
+        self,
+        level: Level,
+        name: str,
+        instance: Instance | None = None,
+        text: str = "",
+        *,
+        cause: Master | None = None,
     ) -> None:
         """Emit an event about ``instance``, whose description comes before ``text``.
 
-        Warnings about an instance run the notification-script of its master.
+        Warnings run the notification-script of the instance's master, or of the master that is the
+        ``cause`` of an event with no description in it.
         """
         script = None
         if instance is not None:
             subject = describe(self.state, instance)
             text = f"{subject} {text}" if text else subject
-            if level is Level.WARNING:
-                script = master_of(instance).options.notification_script
+            cause = master_of(instance)
+        if cause is not None and level is Level.WARNING:
+            script = cause.options.notification_script
         self.effects.append(Notice(level, name, text, script))
 
     def send(self, link: Link, *requests: Request) -> None:

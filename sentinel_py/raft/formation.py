@@ -129,18 +129,23 @@ def _others_trouble(own_id: str, places: list[Place], members: Mapping[str, str]
 
 
 def refusal(
-    question: Prepare, *, own_id: str, asker: str, listed: Iterable[str], knows: Iterable[str]
+    question: Prepare,
+    *,
+    own_id: str,
+    asker: str,
+    is_listed: bool,
+    listed: Iterable[str],
+    knows: Iterable[str],
 ) -> str:
     """Why a sentinel that is in no cluster would not be in this one; empty if it would."""
     members = set(question.members)
     if own_id not in members or asker not in members:
         return "the set is without one of us"
-    listed = set(listed)
     if not question.by_order:
-        if listed != members:
+        if set(listed) != members:
             return "it has another set of raft-peers"
         return "" if asker == min(members) else "another one founds the cluster"
-    if listed:
+    if is_listed:
         return "it has raft-peers of its own"
     if strangers := sorted(set(knows) - members):
         return f"it knows {strangers[0]}, which is not in the set"

@@ -58,9 +58,7 @@ def parse(words: Sequence[str]) -> Introduction | None:
         return None
     if any(not word or len(word) > WORD_MAX_LENGTH for word in words):
         return None
-    run_id, boot, cluster, address, nonce = (
-        "" if word == _NOTHING else word for word in words[1:]
-    )
+    run_id, boot, cluster, address, nonce = ("" if word == _NOTHING else word for word in words[1:])
     if not (run_id and boot and nonce):
         return None
     return Introduction(run_id, boot, cluster, address, nonce)

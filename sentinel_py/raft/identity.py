@@ -7,19 +7,22 @@ member that forgot its votes must not come back under the same id.
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import shutil
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
-from sentinel_py.raft import records
-from sentinel_py.storage import LOCAL, cause
+from sentinel_py.raft import journal, records
+from sentinel_py.raft.disk import Disk
+from sentinel_py.storage import cause
 
-_FILE_NAME = "identity"
+_NAME = "identity"
+_NEW_NAME = "identity.new"
 _VERSION = 1
-_FOLDER_MODE = 0o700
-_FILE_MODE = 0o600
+_ADVICE = (
+    "Restore it from this very sentinel, or empty the directory and have this sentinel removed "
+    "from its Raft cluster and added again."
+)
 
 
 class Phase(StrEnum):
@@ -43,79 +46,68 @@ class IdentityError(Exception):
 class Identity:
     """``addresses`` by id: all members that we know of, ourselves included.
 
-    ``founders`` are the ids that a new journal begins with. ``by_order`` tells that the cluster was
-    formed by SENTINEL RAFT FORM, so that until it exists the sentinel works in classic mode.
+    ``founder`` has formed the cluster. ``by_order`` tells that it did so by SENTINEL RAFT FORM, and
+    that until the cluster exists this sentinel works in classic mode.
     """
 
     phase: Phase
     run_id: str
     cluster: str
-    founders: tuple[str, ...]
+    founder: str
     addresses: dict[str, str]
-    joins: bool = False  # is added to a running cluster, and learns from its leader first
     by_order: bool = False
 
     def at(self, phase: Phase) -> Identity:
         return replace(self, phase=phase)
 
 
-class Folder:
-    """The directory of one sentinel's Raft files."""
+class IdentityFile:
+    """The file on a disk."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._file = os.path.join(path, _FILE_NAME)
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
 
     def load(self) -> Identity | None:
         """What is on disk; None if this sentinel never was in a cluster."""
         try:
-            text = LOCAL.read_text(self._file)
+            text = self._disk.read(_NAME)
         except FileNotFoundError:
-            self._check_empty()
+            if journal.exists(self._disk):
+                raise IdentityError(f"there is a journal, but no file {_NAME}. {_ADVICE}") from None
             return None
         except OSError as error:
-            raise IdentityError(f"Can't read {self._file}: {cause(error)}") from None
+            raise IdentityError(f"{_NAME} cannot be read: {cause(error)}") from None
         try:
-            return _identity(text)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise IdentityError(
-                f"{self._file} is damaged. Restore it, or remove {self.path} and have this "
-                "sentinel removed from its Raft cluster and added again."
-            ) from None
+            identity = _identity(text)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise IdentityError(f"the file {_NAME} is damaged. {_ADVICE}") from None
+        if identity.phase is Phase.MEMBER and not journal.exists(self._disk):
+            raise IdentityError(f"the journal is missing. {_ADVICE}")
+        return identity
 
     def save(self, identity: Identity) -> None:
-        """Put it on disk for good; raises SaveError or OSError."""
-        os.makedirs(self.path, _FOLDER_MODE, exist_ok=True)
+        """Put it on disk for good, or raise OSError."""
+        disk = self._disk
         record = {"version": _VERSION, **asdict(identity)}
-        LOCAL.write_atomically(self._file, json.dumps(record, indent=1) + "\n")
-        os.chmod(self._file, _FILE_MODE)
+        disk.create(_NEW_NAME)
+        disk.append(_NEW_NAME, json.dumps(record, indent=1).encode() + b"\n")
+        disk.sync(_NEW_NAME)
+        disk.rename(_NEW_NAME, _NAME)
+        disk.sync_dir()
 
     def clear(self) -> None:
-        """Forget everything at once, so that no journal is ever left without an identity."""
-        discarded = f"{self.path}.discarded"
-        shutil.rmtree(discarded, ignore_errors=True)
-        if os.path.exists(self.path):
-            os.rename(self.path, discarded)
-            shutil.rmtree(discarded, ignore_errors=True)
-
-    def _check_empty(self) -> None:
-        """A journal without an identity is half of a backup."""
-        try:
-            names = [name for name in os.listdir(self.path) if not name.startswith(_FILE_NAME)]
-        except FileNotFoundError:
-            return
-        if names:
-            raise IdentityError(
-                f"{self.path} has {names[0]}, but no {_FILE_NAME}. Restore that file, or remove "
-                "the directory and have this sentinel removed from its Raft cluster and added again."
-            )
+        """Forget everything; the journal first, so that it is never left without its id."""
+        for name in (journal.NAME, _NAME):
+            with contextlib.suppress(FileNotFoundError):
+                self._disk.remove(name)
+        self._disk.sync_dir()
 
 
-def _identity(text: str) -> Identity:
+def _identity(text: bytes) -> Identity:
     record = json.loads(text)
     if record.pop("version") != _VERSION:
         raise ValueError("another version")
-    identity = records.read(Identity, record, {"Phase": Phase})
+    identity = records.read(Identity, record, {"Phase": lambda value: Phase(str(value))})
     if identity.phase not in _STORED:
         raise ValueError("no such phase")
     return identity

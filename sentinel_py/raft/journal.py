@@ -7,8 +7,8 @@ it over the old one: snapshot and log change in the same instant, so no crash ca
 the other.
 
 A bad frame at the end is the torn tail of a write that nobody was told about; it is cut off. If a
-good frame behind it says that its place was durable, it is damage. So that the last flush has such a
-witness, too, a seal follows it: a frame that is not synced and tells the commit index, which need
+good frame behind it says that its place was durable, it is damage. So that the last flush has such
+a witness, too, a seal follows it: a frame that is not synced and tells the commit index, which need
 not last.
 
 The rule guarded: what `flush` has returned from comes back, whatever happens, or the journal is

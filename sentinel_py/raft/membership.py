@@ -60,9 +60,8 @@ class Membership:
     """The members by the log."""
 
     def __init__(self, members: Iterable[str], entries: Iterable[Entry]) -> None:
-        self._base = tuple(sorted(members))
         self._changes: list[tuple[int, Change]] = []
-        self.current = self._base
+        self.reset(members)
         for entry in entries:
             self.add(entry)
 
@@ -70,6 +69,11 @@ class Membership:
     def last_change_index(self) -> int:
         """Where the newest change stands; 0 if the snapshot has them all."""
         return self._changes[-1][0] if self._changes else 0
+
+    def reset(self, members: Iterable[str]) -> None:
+        """A snapshot took the place of the log."""
+        self._base = self.current = tuple(sorted(members))
+        self._changes.clear()
 
     def add(self, entry: Entry) -> None:
         change = change_in(entry.command)

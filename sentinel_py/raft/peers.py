@@ -15,7 +15,7 @@ from random import Random
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakKeyDictionary
 
-from sentinel_py.core.messages import Resolved
+from sentinel_py.core.messages import Input, Resolved
 from sentinel_py.links import LinkOptions
 from sentinel_py.raft import addresses, questions
 from sentinel_py.raft.framing import Kind
@@ -23,7 +23,7 @@ from sentinel_py.raft.handshake import End, Introduction, is_proof, parse, proof
 from sentinel_py.raft.questions import Answer, No, Question
 from sentinel_py.raft.stream import Incoming, Outgoing
 from sentinel_py.resolver import Resolver, is_numeric
-from sentinel_py.resp import OK, Error, ProtocolError, Reply, to_text
+from sentinel_py.resp import OK, Error, ProtocolError, Reply
 
 if TYPE_CHECKING:
     from sentinel_py.session import Session
@@ -35,7 +35,6 @@ _SAME_ONE = "it is this sentinel itself, or one that is reached already"
 
 ANSWER_WITHIN_S = 3.0
 """As long as a host that is not reached is held for slow."""
-
 
 
 class Owner(Protocol):
@@ -96,12 +95,17 @@ class Peers:
             stream.close()
 
     def found_at(self, address: str) -> str | None:
-        """The id of the sentinel at this address, ourselves included; None if it was not reached."""
+        """The id of the sentinel at this address, which may be ours; None if it was not reached."""
         return dialer.found if (dialer := self._dialers.get(address)) else None
 
     def trouble_at(self, address: str) -> str:
         """Why nobody was reached at this address."""
         return dialer.reason if (dialer := self._dialers.get(address)) else "not dialled"
+
+    def announced(self, run_id: str) -> str:
+        """Where the sentinel with this id says that it can be reached; empty if it is not here."""
+        stream = self._incoming.get(run_id)
+        return stream.peer.address if stream else ""
 
     def is_connected(self, run_id: str) -> bool:
         stream = self._outgoing.get(run_id)
@@ -125,8 +129,9 @@ class Peers:
     def look_up(self, host: str) -> None:
         self._resolver.resolve(host)
 
-    def _resolved(self, resolved: Resolved) -> None:
-        for dialer in self._dialers.values():
+    def _resolved(self, resolved: Input) -> None:
+        assert isinstance(resolved, Resolved)
+        for dialer in list(self._dialers.values()):
             dialer.resolved(resolved.host, resolved.ip)
 
     @property
@@ -232,15 +237,14 @@ def _is_of_one_cluster(own: Introduction, peer: Introduction | None) -> bool:
 def _conflict(own: Introduction, peer: Introduction) -> str:
     """Why these two can have nothing to say to each other; empty if they can."""
     if own.cluster and peer.cluster and own.cluster != peer.cluster:
-        return f"sentinels of different Raft clusters, {own.cluster} and {peer.cluster}"
+        names = " and ".join(sorted((own.cluster, peer.cluster)))
+        return f"sentinels of different Raft clusters, {names}"
     if own.run_id == peer.run_id and own.boot != peer.boot:
         return f"another sentinel has the same id {own.run_id}"
     return ""
 
 
-def _pass_on(
-    answer: Answer | asyncio.Future[Answer], stream: Incoming, ticket: int
-) -> None:
+def _pass_on(answer: Answer | asyncio.Future[Answer], stream: Incoming, ticket: int) -> None:
     if isinstance(answer, asyncio.Future):
         answer.add_done_callback(lambda done: _pass_on(done.result(), stream, ticket))
     else:

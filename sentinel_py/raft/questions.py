@@ -69,7 +69,7 @@ class Forwarded:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The answer to AskStanding. ``phase`` is the name of a ``member.Phase``.
+    """The answer to AskStanding. ``phase`` is the value of an ``identity.Phase``.
 
     ``listed`` are the ids behind its ``raft-peers`` once all are known, ``knows`` are the peers
     that it has discovered, ``leader`` is the Raft leader that it follows.

@@ -1,6 +1,6 @@
 """Dataclasses out of JSON that others wrote: each field has to be there and of its type.
 
-The rule guarded: what `read` returns is as its class says, all the way down; the rest is ValueError.
+The rule guarded: what `read` returns is as its class says; the rest is ValueError.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ UNSENT_MAX_BYTES = 32 * 1024 * 1024
 """Two of the largest frames: whoever has not read those has a new stream when it reads again."""
 
 QUESTIONS_MAX = 64
-"""Unanswered questions on a stream; each is asked by an operator or at most a few times a second."""
+"""Unanswered ones on a stream; operators ask them, and we at most a few times a second."""
 
 DEAD_AFTER_MS = 3_000
 """A host that does not acknowledge what was sent is gone: dial again instead of resending ever
@@ -243,7 +243,11 @@ def _texts(reply: Value) -> list[bytes]:
 
 
 def _refusal(reply: Value) -> str:
-    return reply.text if isinstance(reply, ErrorReply) else "protocol error: not an introduction"
+    if not isinstance(reply, ErrorReply):
+        return "protocol error: not an introduction"
+    if "subcommand" in reply.text:
+        return f"it is not sentinel_py, or an older one: {reply.text}"
+    return reply.text
 
 
 class Incoming(asyncio.Protocol):

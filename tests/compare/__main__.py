@@ -1,6 +1,5 @@
 """`scripts/compare-replies`: print every difference, with its reason when there is one."""
 
-import shutil
 import signal
 import sys
 
@@ -8,7 +7,7 @@ import click
 
 from sentinel_py.local import LocalError
 
-from .comparison import ORIGINAL, Comparison, World
+from .comparison import Comparison, World
 
 
 @click.command()
@@ -16,9 +15,6 @@ from .comparison import ORIGINAL, Comparison, World
 def main(unexplained):
     """Compare the replies of this sentinel with those of redis-sentinel."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if not shutil.which(ORIGINAL):
-        click.echo(f"scripts/compare-replies: no {ORIGINAL} on PATH", err=True)
-        sys.exit(2)
     try:
         with World.made() as world:
             comparison = Comparison(world)
@@ -43,4 +39,4 @@ def show(difference):
         click.echo(f"  {line.reason or 'UNEXPLAINED':30}  {line.sign} {line.text.strip()}")
 
 
-main()
+main(prog_name="scripts/compare-replies")

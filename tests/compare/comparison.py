@@ -8,6 +8,7 @@ import difflib
 import os
 import shlex
 import shutil
+import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,8 +20,16 @@ from .explained import EXPLAINED, matches
 from .masks import Masks, unordered_levels
 from .wire import Connection
 
-ORIGINAL = "redis-sentinel"
 DOWN_AFTER_MS = 5000
+
+
+def original_program():
+    """The redis-sentinel on PATH; the table knows the differences from its version 7.0."""
+    if path := shutil.which("redis-sentinel"):
+        version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+        if " v=7.0." in version.stdout:
+            return path
+    raise LocalError("no redis-sentinel 7.0 on PATH to compare with")
 
 
 @dataclass
@@ -80,7 +89,7 @@ class World:
             *monitor("mymaster", master, options=options),
             *monitor("lonely", lonely, quorum=1, options=options),
         ]
-        original = box.sentinel(lines, program=[shutil.which(ORIGINAL)])
+        original = box.sentinel(lines, program=[original_program()])
         program = shlex.split(os.environ.get("SENTINEL_PROGRAM", "")) or sentinel_program()
         ours = box.sentinel(lines, program=program)
         wait_ready([original, ours])

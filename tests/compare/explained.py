@@ -69,7 +69,9 @@ EXPLAINED = (
     Explained("SENTINEL CONFIG GET announce-port …", _CONFIG_USAGE, "*6"),
     Explained("SENTINEL CONFIG GET announce-port …", _CONFIG_USAGE, "%3"),
     Explained("SENTINEL CONFIG GET announce-… announce-…", "", "$…"),
-    Explained("SENTINEL …new… => …", "+OK", "+OK", REPLY_FIRST),
+    Explained("SENTINEL … => …", "+OK", "+OK", REPLY_FIRST),
+    Explained("SENTINEL RESET … => 2", ":1", ":1", REPLY_FIRST),
+    Explained("SENTINEL SET … quorum 0 => 2", "-ERR Invalid …", "-ERR Invalid …", REPLY_FIRST),
     # COMMAND
     Explained("COMMAND LIST", "$sentinel|slaves", "$client|setinfo", SECOND_NAMES),
     Explained("COMMAND INFO …sentinel|config…", ":-3", ":-4"),

@@ -1,12 +1,10 @@
 """Clients cannot tell us from redis-sentinel by any reply, but for what the table explains."""
 
-import shutil
-
 import pytest
 
 from sentinel_py.local import LocalError, redis_server
 
-from .comparison import ORIGINAL, Comparison, Difference, Line, World
+from .comparison import Comparison, Difference, Line, World, original_program
 from .explained import Explained
 from .masks import Masks
 
@@ -15,10 +13,9 @@ from .masks import Masks
 def comparison():
     try:
         redis_server()
+        original_program()
     except LocalError as error:
         pytest.skip(str(error))
-    if not shutil.which(ORIGINAL):
-        pytest.skip(f"no {ORIGINAL} on PATH")
     with World.made() as world:
         return Comparison(world)
 

@@ -12,12 +12,12 @@ import click
 
 from sentinel_py.local import sentinel_program
 
-from .source import UnavailableError, suite_source
-from .suite import Suite, Unit, prepare, units
+from .source import UnavailableError, cache_folder, suite_source
+from .suite import Suite, Unit, alone, prepare, units
 
 
 @click.command()
-@click.option("--runs", default=1, show_default=True, help="How many times to run the suite.")
+@click.option("--runs", type=click.IntRange(1), default=1, help="How many times; one if not given.")
 @click.option("--unit", "patterns", multiple=True, help="Run units like this only; repeatable.")
 @click.option("--against", help="Another sentinel to run instead of ours, such as redis-sentinel.")
 @click.option("--keep", is_flag=True, help="Keep the files and logs of the servers.")
@@ -33,7 +33,8 @@ def main(runs, patterns, against, keep):
         sys.exit(2)
     click.echo(f"The suite of {source.name}, run against {shlex.join(program)}")
     options = [word for pattern in patterns for word in ("--single", pattern)]
-    results = [run_once(source, program, options, keep) for _ in range(runs)]
+    with alone(cache_folder()):
+        results = [run_once(source, program, options, keep) for _ in range(runs)]
     passed, failed = map(sum, zip(*results, strict=True))
     click.echo(f"{passed} passed, {failed} failed")
     sys.exit(bool(failed or not passed))
@@ -77,4 +78,4 @@ def line(name, passed, failed, seconds):
     return f"{name:28}{passed:4} passed {failed:4} failed {seconds:7.1f} s"
 
 
-main()
+main(prog_name="scripts/conformance")

@@ -22,15 +22,20 @@ class UnavailableError(Exception):
     """One line for the user: why the suite cannot be run here."""
 
 
+def cache_folder():
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sentinel_py"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def suite_source():
     """The folder with the suite, from the cache or fetched now; its name ends in the version."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sentinel_py"
+    cache = cache_folder()
     cached = sorted(cache.glob("redis-*"))
     if cached:
         return cached[-1]
     if not shutil.which("apt-get"):
         raise UnavailableError("no apt-get here to fetch the suite with (source package redis)")
-    cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         archive = _fetch(Path(scratch))
         folder = cache / re.sub(r"redis_(.+)\.orig\..+", r"redis-\1", archive.name)

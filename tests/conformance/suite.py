@@ -5,6 +5,7 @@ The rule guarded: whatever the suite has started is ended with it, however the r
 """
 
 import contextlib
+import fcntl
 import os
 import re
 import shlex
@@ -15,6 +16,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+import click
+
 RUN_WITHIN_S = 900  # four times what a run takes
 PROGRAMS = ("redis-server", "redis-cli", "redis-benchmark")
 
@@ -24,6 +27,18 @@ _TEST = re.compile(r"\d\d:\d\d:\d\d> (.+?): (.*)")
 # Tests print what they do before the verdict, on its line or on lines of their own.
 _VERDICT = re.compile(r"(?:.* )?(OK|FAILED: .*)")
 _TROUBLE = ("FAILED: ", "ERROR: ", "WARNING: Aborting", "*** Crash report")
+
+
+@contextlib.contextmanager
+def alone(folder):
+    """Wait for other runs: the ports of the suite are fixed, and its servers would meet."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            click.echo("Waiting for another run to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def prepare(source, folder, program):

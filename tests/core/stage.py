@@ -45,7 +45,7 @@ from sentinel_py.core.sentinel import Sentinel
 from .models import OK, PeerModel, RedisModel
 from .playbill import Playbill
 
-EPOCH_START = 1_000_000
+CLOCK_START = 1_000_000
 """The clock's value at the transcript's 0; nothing may rely on a clock that starts at 0."""
 
 OWN_IP = "10.0.1.100"
@@ -111,7 +111,7 @@ class Stage:
     # What the core does ---------------------------------------------------------------------------
 
     def step(self, event: Input) -> None:
-        self.carry_out(self.core.step(EPOCH_START + self.now, event))
+        self.carry_out(self.core.step(CLOCK_START + self.now, event))
 
     def carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -263,7 +263,7 @@ class Stage:
         target = self.nodes[node]
         address = Address(target.host, target.port, target.host)
         master = roster.add_master(
-            self.state, EPOCH_START + self.now, name, address, Options(**numbers)
+            self.state, CLOCK_START + self.now, name, address, Options(**numbers)
         )
         for known in filter(None, knows.split(",")):
             self.know(master, self.nodes[known])
@@ -271,13 +271,13 @@ class Stage:
     def know(self, master: Master, node: Node) -> None:
         address = Address(node.host, node.port, node.host)
         if isinstance(node, PeerModel):
-            roster.add_peer(self.state, EPOCH_START + self.now, master, node.id, address)
+            roster.add_peer(self.state, CLOCK_START + self.now, master, node.id, address)
         else:
-            roster.add_replica(self.state, EPOCH_START + self.now, master, address)
+            roster.add_replica(self.state, CLOCK_START + self.now, master, address)
 
     def do_start(self):
         """``start``: the process has read its config file."""
-        self.carry_out(self.core.start(EPOCH_START + self.now))
+        self.carry_out(self.core.start(CLOCK_START + self.now))
 
     def do_ready(self, name="mymaster", **options):
         """``ready quorum=2``: a cast that is watched and settled for 3 s; shown from now on."""
@@ -305,7 +305,7 @@ class Stage:
         self.now = end
 
     def due_at(self) -> int:
-        wake_at = self.core.wake_at - EPOCH_START
+        wake_at = self.core.wake_at - CLOCK_START
         return max(self.now, min([wake_at, *(at for at, _, _ in self.coming[:1])]))
 
     def do_skip(self, at):
@@ -322,6 +322,10 @@ class Stage:
         for name in names:
             self.conditions[name] = "dead"
             self.drop_links_of(self.nodes[name], *LinkKind)
+
+    def do_drop(self, name, kind):
+        """``drop R1 pubsub``: one of its connections breaks."""
+        self.drop_links_of(self.nodes[name], LinkKind(kind))
 
     def do_silence(self, *names):
         """``silence M``: it hangs; connections stand, what is sent is read when it wakes up."""

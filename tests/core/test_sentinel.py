@@ -16,7 +16,7 @@ from sentinel_py.core.messages import (
     Wake,
 )
 
-from .stage import EPOCH_START, Stage
+from .stage import CLOCK_START, Stage
 
 
 def stage_of(*script):
@@ -46,7 +46,7 @@ def counts_in(stage, duration_ms):
 def test_nothing_watched():
     """Without masters the core is content with its heartbeat."""
     stage = stage_of("start")
-    assert stage.core.wake_at == EPOCH_START + HEARTBEAT_MS
+    assert stage.core.wake_at == CLOCK_START + HEARTBEAT_MS
 
 
 def test_wake_at_is_in_the_future():
@@ -54,7 +54,7 @@ def test_wake_at_is_in_the_future():
     stage = stage_of("cast", "ready")
     for _ in range(200):
         stage.play("advance 7")
-        assert stage.now < stage.core.wake_at - EPOCH_START <= stage.now + HEARTBEAT_MS
+        assert stage.now < stage.core.wake_at - CLOCK_START <= stage.now + HEARTBEAT_MS
 
 
 @pytest.mark.parametrize(
@@ -104,4 +104,4 @@ def test_inputs_of_links_that_are_gone():
             Reply(link, Request(("INFO",), Ask.INFO), b"role:master"),
             ChannelMessage(link, "x"),
         ):
-            assert stage.core.step(EPOCH_START + stage.now, event) == []
+            assert stage.core.step(CLOCK_START + stage.now, event) == []

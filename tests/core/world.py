@@ -46,6 +46,10 @@ CLOCK_START = 1_000_000
 RETRANSMIT_MS = 50
 """How often a message tries again that cannot get through."""
 
+INFO_PERIOD_MS = 2_000
+"""In proportion to a down-after of 1 s: by default a master that has become a replica is found down
+only when its replicas have been cut off for too long to be promoted (10 x down-after)."""
+
 Disk = dict[str, object]
 Watch = Callable[["Host", Input | None, list[Effect]], None]
 
@@ -70,6 +74,7 @@ def snapshot(state: State) -> Disk:
 def restored(myid: str, disk: Disk, options: Options, now: int) -> State:
     """The state as a process has it that has just read its config file."""
     state = State(myid=myid, current_epoch=disk["epoch"])
+    state.constants.info_period = INFO_PERIOD_MS
     for name, saved in disk["masters"].items():
         master = roster.add_master(state, now, name, saved["address"], options)
         master.config_epoch = saved["config_epoch"]
@@ -311,7 +316,7 @@ class World:
                 self.step(host, DirectHello(payload))
                 return 1
             case ["SENTINEL", _, ip, port, epoch, candidate]:
-                effects = self.step(host, DownQuestion(0, ip, int(port), int(epoch), candidate))
+                effects = self.step(host, DownQuestion(1, ip, int(port), int(epoch), candidate))
                 [answer] = [e.value for e in effects if isinstance(e, Answer)]
                 assert isinstance(answer, DownAnswer)
                 return [int(answer.down), (answer.leader or "*").encode(), answer.epoch]

@@ -22,17 +22,20 @@ IS_WATCHED = "is watched"
 
 ACTIONS = frozenset(
     """+sdown -sdown +odown -odown +try-failover +elected-leader +selected-slave +promoted-slave
-    +failover-end +convert-to-slave +fix-slave-config +slave-reconf-sent""".split()  # noqa: SIM905
+    +convert-to-slave +fix-slave-config +slave-reconf-sent""".split()  # noqa: SIM905
 )
-"""What a sentinel in TILT does not do unless an operator orders it."""
+"""What a sentinel in TILT does not do unless an operator orders it. It may vote, and step down."""
 
 
 class Violation(AssertionError):  # noqa: N818 - it is what a run ends with
     """A rule was broken; ``checker`` names it."""
 
     def __init__(self, checker, text):
-        super().__init__(f"{checker}: {text}")
+        super().__init__(checker, text)
         self.checker = checker
+
+    def __str__(self):
+        return ": ".join(self.args)
 
 
 @dataclass
@@ -108,7 +111,7 @@ class Checkers:
 
     def answered(self, life, outcome):
         if isinstance(outcome, DownAnswer) and outcome.leader is not None:
-            self._check_vote(life, outcome)
+            self._check_told_vote(life, outcome)
 
     def ordered(self, sentinel, change):
         """An operator changes (master, attribute): its value is open until he is answered."""
@@ -130,22 +133,23 @@ class Checkers:
                 f"{life.name} has {master} at {address} in epoch {epoch}, others at {first}",
             )
 
-    def _check_vote(self, life, answer):
-        """A vote is on disk before it is told, and is never another one in the same epoch."""
+    def _check_told_vote(self, life, answer):
         saved = self._book(life).saved
-        masters = [
-            it
-            for it in life.state.masters.values()
-            if (it.leader, it.leader_epoch) == (answer.leader, answer.epoch)
-        ]
-        for master in masters:
+        for master in _voted(life, answer.leader, answer.epoch):
             if saved.get(("leader", master.name), 0) < answer.epoch:
                 raise Violation(
                     "a vote is saved before it is told", f"{life.name}, epoch {answer.epoch}"
                 )
-            vote = life.name, master.name, answer.epoch
-            if self._votes.setdefault(vote, answer.leader) != answer.leader:
-                raise Violation("one vote per epoch", f"{life.name}, epoch {answer.epoch}")
+
+    def _on_vote(self, life, book, words):
+        """A vote that was not saved is told nobody, and may be another one after a crash."""
+        candidate, epoch = words[0], int(words[1])
+        for master in _voted(life, candidate, epoch):
+            if book.saved.get(("leader", master.name), 0) < epoch:
+                continue
+            vote = life.name, master.name, epoch
+            if self._votes.setdefault(vote, candidate) != candidate:
+                raise Violation("one vote per epoch", f"{life.name}, epoch {epoch}")
 
     def _on_elected(self, life, book, words):
         master = words[1]
@@ -190,6 +194,7 @@ class Checkers:
 
 
 _NOTICES = {
+    "+vote-for-leader": Checkers._on_vote,
     "+elected-leader": Checkers._on_elected,
     "+selected-slave": Checkers._on_selected,
     "+tilt": Checkers._on_tilt,
@@ -206,6 +211,12 @@ def _is_ordered(life, notice):
         return False
     failover = life.state.masters[notice.text.split(" ")[1]].failover
     return failover is not None and failover.forced
+
+
+def _voted(life, candidate, epoch):
+    """The masters for which this is the sentinel's last vote; notice and answer do not say it."""
+    masters = life.state.masters.values()
+    return [it for it in masters if (it.leader, it.leader_epoch) == (candidate, epoch)]
 
 
 def _epochs(state):

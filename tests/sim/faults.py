@@ -13,9 +13,14 @@ from random import Random
 from .checkers import IS_WATCHED
 from .clients import Operator
 from .cluster import MASTER_NAME, Cluster, Layout
+from .net import USUAL_DELAY_US
 
 FAULTS_MS = 45_000
 ACTIONS_MAX = 24
+MASTER_LOSSES = 2
+MASTER = 1
+"""The target of an action that hits whoever is master."""
+
 GHOST = "ghost"
 """The name of a second master, whose address nobody has."""
 
@@ -54,12 +59,10 @@ class Plan:
 def make_plan(seed):
     rng = Random(f"plan {seed}")
     kinds = [kind for kind in KINDS if rng.random() < 0.35] or [rng.choice(list(KINDS))]
-    count = rng.randint(3, ACTIONS_MAX)
-    return Plan(
-        layout=_make_layout(rng),
-        splits=rng.random() < 0.2,
-        actions=tuple(_make_action(rng, rng.choice(kinds)) for _ in range(count)),
-    )
+    layout = _make_layout(rng)
+    losses = [_lose_master(rng, layout) for _ in range(MASTER_LOSSES)]
+    others = [_make_action(rng, rng.choice(kinds)) for _ in range(rng.randint(3, ACTIONS_MAX))]
+    return Plan(layout, splits=rng.random() < 0.2, actions=(*losses, *others))
 
 
 def _make_layout(rng):
@@ -71,6 +74,17 @@ def _make_layout(rng):
         down_after_ms=rng.choice((500, 1000, 2000, 5000)),
         failover_timeout_ms=rng.choice((3000, 6000, 10_000)),
         parallel_syncs=rng.choice((1, 1, 2)),
+    )
+
+
+def _lose_master(rng, layout):
+    """Something that makes a failover necessary, or nearly so."""
+    return Action(
+        kind=rng.choice(("kill-redis", "unplug-redis", "hang-redis", "isolate")),
+        at_ms=rng.randrange(FAULTS_MS // 2),
+        target=MASTER,
+        amount=rng.random() / 2,
+        lasts_ms=layout.down_after_ms + rng.choice((-50, 50, 500, 3000, 15_000)),
     )
 
 
@@ -330,9 +344,8 @@ def _lose_connection(stage, action):
 
 def _slow_network(stage, action):
     network = stage.world.network
-    usual = network.delay_us
     network.delay_us = (500, 1000 + round(400_000 * action.amount**2))
-    return lambda: setattr(network, "delay_us", usual)
+    return lambda: setattr(network, "delay_us", USUAL_DELAY_US)
 
 
 # Operators ----------------------------------------------------------------------------------------
@@ -365,8 +378,14 @@ def _order_flush(stage, action):
 
 
 def _misplace_redis(stage, action):
-    """Somebody turns a replica into a master by hand, or has it follow another one."""
+    """Somebody turns a replica into a master by hand, or has it follow another one.
+
+    The master is left alone: where down-after is short, no replica may be promoted once it has
+    followed somebody for long, by the original's rule about replicas that lost their master.
+    """
     redis = stage.redis(action)
+    if redis is stage.cluster.believed_master():
+        return
     other = stage.cluster.redises[action.target // 64 % len(stage.cluster.redises)]
     words = ("NO", "ONE") if action.amount < 0.5 or other is redis else other.address
     stage.operator.order(redis, "SLAVEOF", *map(str, words))

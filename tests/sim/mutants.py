@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from sentinel_py import directives
-from sentinel_py.core import detector, election, failover, hello, info, orders
+from sentinel_py.core import choice, detector, election, failover, hello, info, orders
 from sentinel_py.core.model import Master, State
 from sentinel_py.core.sentinel import Sentinel
 from sentinel_py.node import Node
@@ -88,6 +88,17 @@ def _with(field, value):
     return make
 
 
+def _tilt_is_forgotten(old):
+    def changed(turn, master):
+        tilt_at, turn.state.tilt_at = turn.state.tilt_at, None
+        try:
+            old(turn, master)
+        finally:
+            turn.state.tilt_at = tilt_at
+
+    return changed
+
+
 def _keeps_config_epoch(old):
     def adopt(turn, master, peer, heard):
         epoch = master.config_epoch
@@ -126,11 +137,13 @@ MUTANTS = (
         "a vote is given to everybody who asks",
         "one vote per epoch",
         (election, "cast_vote", _votes_again),
+        kind="slow-network",
     ),
     _mutant(
         "the majority is off by one",
         "one leader per epoch",
         (Master, "majority", lambda _old: property(lambda master: master.voters // 2)),
+        kind="slow-network",
     ),
     _mutant(
         "votes are not counted at all",
@@ -146,29 +159,37 @@ MUTANTS = (
                 )
             ),
         ),
+        kind="slow-network",
     ),
     _mutant(
         "an old INFO is used",
         "the promoted replica was eligible",
-        (failover, "_is_good", _with("info_at", lambda turn: turn.now)),
+        (choice, "is_good", _with("info_at", lambda turn: turn.now)),
         kind="hang-redis",
     ),
     _mutant(
         "priority 0 is promoted",
         "the promoted replica was eligible",
-        (failover, "_is_good", _with("priority", lambda _turn: 1)),
+        (choice, "is_good", _with("priority", lambda _turn: 1)),
         kind="priority",
     ),
     _mutant(
         "a replica that is down is promoted",
         "the promoted replica was eligible",
-        (failover, "_is_good", _with("is_down", lambda _turn: False)),
+        (choice, "is_good", _with("is_down", lambda _turn: False)),
         kind="hang-redis",
     ),
     _mutant(
         "tilt is ignored",
         "no action in tilt",
         (State, "is_tilted", lambda _old: property(lambda _state: False)),
+        kind="jump-clock",
+    ),
+    _mutant(
+        "votes are counted in tilt",
+        "no action in tilt",
+        (election, "count_votes", _tilt_is_forgotten),
+        (election, "check_odown", _tilt_is_forgotten),
         kind="jump-clock",
     ),
     _mutant(

@@ -20,6 +20,8 @@ KERNEL_BUFFER_BYTES = 256 * 1024
 READ_MAX_BYTES = 256 * 1024
 HIGH_MARK_BYTES = 64 * 1024
 
+USUAL_DELAY_US = (50, 300)
+
 _FIN = object()
 
 
@@ -29,8 +31,7 @@ class Network:
     def __init__(self, scheduler, rng):
         self.scheduler = scheduler
         self.rng = rng
-        self.delay_us = (50, 300)
-        self.slow_ways = {}  # (from, to) -> (least, most) delay
+        self.delay_us = USUAL_DELAY_US  # least and most
         self.splits = False
         self._cuts = {}  # (from, to) -> how many reasons there are, and since when
         self._gone = {}  # hosts without power
@@ -74,8 +75,8 @@ class Network:
     def remember_stuck(self, pipe):
         self._stuck[pipe] = None
 
-    def draw_delay_us(self, source, target):
-        return self.rng.randint(*self.slow_ways.get((source, target), self.delay_us))
+    def draw_delay_us(self):
+        return self.rng.randint(*self.delay_us)
 
     # Sockets
 
@@ -157,7 +158,7 @@ class _Attempt:
 
     def _travel(self, source, target, callback, *args):
         if self._network.is_open(source, target):
-            delay_us = self._network.draw_delay_us(source, target)
+            delay_us = self._network.draw_delay_us()
             self._network.scheduler.after(delay_us, callback, *args)
 
     def _syn_arrives(self):
@@ -213,7 +214,7 @@ class _Pipe:
         if segment is not _FIN:
             self.bytes_under_way += len(segment)
         self._segments.append(segment)
-        self._schedule(self._network.draw_delay_us(*self._way), 1)
+        self._schedule(self._network.draw_delay_us(), 1)
 
     def _schedule(self, delay_us, arrivals):
         scheduler = self._network.scheduler
@@ -241,7 +242,7 @@ class _Pipe:
     def reset(self):
         """An RST overtakes nothing that matters, and is never sent again."""
         if not self.is_lost and self._network.is_open(*self._way):
-            delay_us = self._network.draw_delay_us(*self._way)
+            delay_us = self._network.draw_delay_us()
             self._network.scheduler.after(delay_us, self._receiver.take_reset)
 
 

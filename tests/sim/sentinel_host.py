@@ -127,6 +127,9 @@ class SentinelLife:
     def resolve(self, host):
         raise AssertionError(f"nobody has names here: {host}")
 
+    def propose(self, effect):
+        raise AssertionError(f"not a member of a Raft cluster: {effect}")
+
     def crash(self):
         self.machine.kill()
 

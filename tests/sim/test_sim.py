@@ -23,7 +23,7 @@ def test_seed_breaks_no_rule(seed):
 
 def test_same_seed_gives_the_same_trace_under_another_hash_seed():
     """A run depends on its seed alone: two processes that hash differently trace the same."""
-    first, second = (_trace(seed=7, hash_seed=hash_seed) for hash_seed in ("1", "2"))
+    first, second = (_trace(seed=5, hash_seed=hash_seed) for hash_seed in ("1", "2"))
     assert len(first) > 100
     assert first == second
 

@@ -1,0 +1,450 @@
+"""This sentinel as a member of a Raft cluster, or on its way into one.
+
+Joins the parts: who we are (`identity`), whom we talk to (`peers`), the way in (`seeking`), what
+operators change (`changes`), and the engine with the core behind it (`driver`). The rules guarded:
+what was promised is on disk before it is said; a sentinel that is to be a member casts no vote that
+is not in the log; one that was removed stays silent until it is added again, under a new id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Coroutine
+from dataclasses import replace
+from random import Random
+from typing import Protocol
+
+from sentinel_py.raft.driver import Driver
+
+from sentinel_py.core.messages import Input, Level, Notice, ProposalEnded, Propose
+from sentinel_py.core.model import Raft, State
+from sentinel_py.links import LinkOptions
+from sentinel_py.raft import formation, journal
+from sentinel_py.raft.answers import Answers
+from sentinel_py.raft.changes import Changes
+from sentinel_py.raft.disk import Disk
+from sentinel_py.raft.handshake import Introduction
+from sentinel_py.raft.identity import Identity, IdentityFile, Phase
+from sentinel_py.raft.peers import Peers
+from sentinel_py.raft.questions import Answer, AskStanding, Question, Standing
+from sentinel_py.raft.seeking import Seeker
+from sentinel_py.storage import cause
+
+LOOK_EVERY_S = 1.0
+"""Addresses that are not known yet, and whether we were removed, are asked for this often."""
+
+_REMOVED_TEXT = (
+    "Raft: this sentinel was removed from cluster {cluster}. It neither votes nor leads until "
+    "SENTINEL RAFT ADD on a member of a cluster takes it in again."
+)
+
+
+class Host(Protocol):
+    """The sentinel around the member."""
+
+    @property
+    def state(self) -> State: ...
+    def feed(self, event: Input) -> None: ...
+    def save_state(self) -> bool: ...
+    def notice(self, notice: Notice) -> None: ...
+    def log(self, level: Level, text: str) -> None: ...
+
+
+class Storage(Protocol):
+    """Where the files of Raft are, once there are any."""
+
+    @property
+    def name(self) -> str: ...
+    def exists(self) -> bool: ...
+    def open(self) -> Disk:
+        """Always the same disk, made when it is first opened."""
+
+
+class Member:
+    """All of Raft that is not the engine's."""
+
+    def __init__(self, host: Host, storage: Storage, options: LinkOptions, rng: Random) -> None:
+        self.host = host
+        self.boot = secrets.token_hex(8)
+        self.peers = Peers(self, options, rng)
+        self.changes = Changes(self)
+        self.driver: Driver | None = None
+        self._storage = storage
+        self._rng = rng
+        self._seeker = Seeker(self)
+        self._answers = Answers(self)
+        self._visited: set[str] = set()  # addresses that an order needs, members or not
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_stopped = False
+        self.identity = IdentityFile(storage.open()).load() if storage.exists() else None
+        self.phase = self._first_phase()
+        if self.identity:
+            self.state.myid = self.identity.run_id
+
+    def _first_phase(self) -> Phase:
+        if self.identity is None:
+            return Phase.SEEKING if self.state.settings.raft_peers else Phase.CLASSIC
+        return self.identity.phase
+
+    # What others read
+
+    @property
+    def state(self) -> State:
+        return self.host.state
+
+    @property
+    def run_id(self) -> str:
+        return self.state.myid
+
+    @property
+    def cluster(self) -> str:
+        return self.identity.cluster if self.identity and self.phase is Phase.MEMBER else ""
+
+    @property
+    def listed(self) -> list[str]:
+        return self.state.settings.raft_peers
+
+    @property
+    def own_address(self) -> str:
+        """Where others reach us, as far as we know; empty if we do not."""
+        if own := self.state.settings.raft_self:
+            return own
+        if self.identity and self.run_id in self.identity.addresses:
+            return self.identity.addresses[self.run_id]
+        return next((it for it in self.listed if self.peers.found_at(it) == self.run_id), "")
+
+    def found_at(self, address: str) -> str | None:
+        """The id of the sentinel at this address, as far as it is known."""
+        return self.run_id if address == self.own_address else self.peers.found_at(address)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The members' addresses by id, as far as they are known."""
+        known = self.identity.addresses if self.identity else {}
+        members = self.driver.status.members if self.driver else ()
+        # Who was just adopted has not heard yet who is a member.
+        return {run_id: known.get(run_id, "") for run_id in members or known}
+
+    @property
+    def found_ids(self) -> tuple[str, ...]:
+        """The ids behind ``raft-peers``, once all are known."""
+        return self._seeker.found_ids
+
+    @property
+    def is_founding(self) -> bool:
+        return self._seeker.is_founding
+
+    @property
+    def known_peers(self) -> tuple[str, ...]:
+        """The ids of all sentinels that watch a master with us."""
+        masters = self.state.masters.values()
+        return tuple(sorted({run_id for master in masters for run_id in master.peers}))
+
+    @property
+    def leads_failover(self) -> bool:
+        return any(master.failover for master in self.state.masters.values())
+
+    @property
+    def leader(self) -> str | None:
+        return self.driver.status.leader if self.driver else None
+
+    def log(self, level: Level, text: str) -> None:
+        self.host.log(level, text)
+
+    # Start and end
+
+    def start(self) -> None:
+        if self.phase is not Phase.CLASSIC and not (self.identity and self.identity.by_order):
+            self._enter_raft_mode()
+        if self.phase is Phase.MEMBER:
+            self._run_engine()
+        self._explain_start()
+        self._dial()
+        self._seek()
+        self.spawn(self._look_around())
+
+    async def stop(self) -> None:
+        """End; leadership is handed over first, if somebody takes it soon."""
+        if self.driver and not self._is_stopped:
+            await self.driver.hand_over()
+        self.close()
+
+    def close(self) -> None:
+        self._is_stopped = True
+        for task in self._tasks:
+            task.cancel()
+        self.peers.close()
+        if self.driver:
+            self.driver.close()
+
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
+        """Run this beside everything else, until it ends or we do."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.result()
+
+    def _enter_raft_mode(self) -> None:
+        if self.state.raft is None:
+            self.state.raft = Raft(self.boot)
+
+    def _run_engine(self) -> None:
+        assert self.identity
+        self.driver = Driver(self, self._storage.open(), self._rng)
+        self.driver.start()
+
+    def _explain_start(self) -> None:
+        """Tell the log what the operator may have meant otherwise."""
+        listed = self.listed
+        if self.phase is Phase.REMOVED:
+            self.log(Level.WARNING, _REMOVED_TEXT.format(cluster=self.identity_text))
+        elif self.phase is Phase.MEMBER and set(listed) != set(self.addresses.values()):
+            self.log(Level.WARNING, self._list_text(listed))
+        if listed and (text := formation.advice(len(listed))):
+            self.log(Level.WARNING, text)
+
+    @property
+    def identity_text(self) -> str:
+        return self.identity.cluster if self.identity else ""
+
+    def _list_text(self, listed: list[str]) -> str:
+        addresses = set(self.addresses.values())
+        kept = len(addresses.intersection(listed))
+        loss = " It would drop the majority." if kept <= len(addresses) // 2 else ""
+        return (
+            f"raft-peers differs from the members of Raft cluster {self.cluster}, which are "
+            f"{' '.join(sorted(addresses))}.{loss} The list changes nothing: use SENTINEL RAFT ADD "
+            "and REMOVE."
+        )
+
+    # Into the cluster, and out of it
+
+    def _seek(self) -> None:
+        if self.phase in (Phase.SEEKING, Phase.PREPARED):
+            self.spawn(self._seeker.run())
+
+    def promise(self, identity: Identity) -> bool:
+        """Put on disk that we will be in this cluster; False if the disk does not take it."""
+        is_idle = self.phase is Phase.CLASSIC
+        if not self._keep(identity):
+            return False
+        self._dial()
+        if is_idle:
+            self._seek()
+        return True
+
+    def forget_promise(self) -> None:
+        """The cluster that an operator has begun will not be. A listed one may still come."""
+        if self.phase is Phase.PREPARED and self.identity and self.identity.by_order:
+            self._forget()
+            self.phase = Phase.CLASSIC
+            self._dial()
+
+    def take_place(self, standing: Standing) -> None:
+        """Take the place that a cluster has for us; we have never been there before."""
+        identity = Identity(
+            Phase.MEMBER, self.run_id, standing.cluster, standing.run_id, standing.members
+        )
+        if self.become(identity, tuple(standing.members)):
+            self.begin_anew()
+
+    def change_id(self) -> None:
+        """Go on under a new id: what was promised under the old one is lost."""
+        self.state.myid = secrets.token_hex(20)
+        self.host.save_state()
+        self.peers.restart()
+
+    def become(self, identity: Identity, members: tuple[str, ...]) -> bool:
+        """Be a member from now on; without ``members``, one that the leader has to add first."""
+        # At each point of a crash the disk says what is there: a promise, or all of a member.
+        if not self._keep(identity.at(Phase.PREPARED)) or not self._make_journal(members):
+            return False
+        if not self._keep(identity):
+            return False
+        self.log(Level.WARNING, f"Raft: member {self.run_id} of cluster {identity.cluster}")
+        self._enter_raft_mode()
+        self._run_engine()
+        self.members_changed()
+        return True
+
+    def begin_anew(self) -> None:
+        """Start all streams again under our new standing, once what is being said is out."""
+        asyncio.get_running_loop().call_soon(self.peers.restart)
+
+    def leave(self) -> None:
+        """We were removed: no vote from here on, and no leadership."""
+        if self.phase is not Phase.MEMBER or self.identity is None:
+            return
+        cluster = self.cluster
+        self._keep(self.identity.at(Phase.REMOVED))
+        self.phase = Phase.REMOVED  # also if the disk does not take it
+        if self.driver:
+            self.driver.close()
+            self.driver = None
+        self.host.notice(Notice(Level.WARNING, "-raft-member", self.run_id))
+        self.log(Level.WARNING, _REMOVED_TEXT.format(cluster=cluster))
+        self._dial()
+
+    def _keep(self, identity: Identity) -> bool:
+        try:
+            IdentityFile(self._storage.open()).save(identity)
+        except OSError as error:
+            self._complain(error)
+            return False
+        self.identity = identity
+        self.phase = identity.phase
+        return True
+
+    def _make_journal(self, members: tuple[str, ...]) -> bool:
+        disk = self._storage.open()
+        try:
+            if journal.exists(disk):
+                disk.remove(journal.NAME)  # of an attempt that came no further: nothing used it
+            journal.create(disk, self.run_id, members)
+        except OSError as error:
+            self._complain(error)
+            return False
+        return True
+
+    def forget_past(self) -> None:
+        """Be ready to join again. It may have voted since it was removed, so not under its id."""
+        self._forget()
+        self.change_id()
+
+    def _forget(self) -> None:
+        try:
+            IdentityFile(self._storage.open()).clear()
+        except OSError as error:
+            self._complain(error)
+        self.identity = None
+
+    def _complain(self, error: OSError) -> None:
+        self.log(Level.WARNING, f"Raft: {self._storage.name} cannot be written: {cause(error)}")
+
+    # Addresses
+
+    def visit(self, address: str) -> None:
+        """Dial this address, too, until `depart`."""
+        self._visited.add(address)
+        self._dial()
+
+    def depart(self, address: str) -> None:
+        self._visited.discard(address)
+        self._dial()
+
+    def _dial(self) -> None:
+        wanted = dict.fromkeys(self._visited)
+        if self.phase is Phase.SEEKING or self.phase is Phase.PREPARED:
+            wanted |= dict.fromkeys(self.listed)
+        if self.phase in (Phase.PREPARED, Phase.MEMBER):
+            wanted |= dict.fromkeys(it for it in self.addresses.values() if it)
+        own = self.own_address if self.phase is Phase.MEMBER else self.state.settings.raft_self
+        self.peers.dial(it for it in wanted if it != own)
+
+    def members_changed(self) -> None:
+        """Bring the addresses on disk, the streams and ``raft-peers`` in line with the members."""
+        assert self.identity
+        known = self.identity.addresses
+        addresses = {it: known.get(it) or self.peers.announced(it) for it in self.addresses}
+        if own := self.own_address:
+            addresses[self.run_id] = own
+        if addresses != known:
+            self._keep(replace(self.identity, addresses=addresses))
+        self._dial()
+        listed = list(addresses.values())
+        if all(listed) and set(listed) != set(self.listed):
+            self.state.settings.raft_peers = listed
+            self.host.save_state()
+
+    def learn_address(self, run_id: str, address: str) -> None:
+        assert self.identity
+        addresses = {**self.identity.addresses, run_id: address}
+        self._keep(replace(self.identity, addresses=addresses))
+        self.members_changed()
+
+    def is_up(self, run_id: str) -> bool:
+        """Whether this member can be told something now."""
+        return self.peers.is_connected(run_id)
+
+    async def found(self, members: dict[str, str]) -> str:
+        """Found a cluster of these by an operator's order; empty, or why there is none."""
+        return await self._seeker.found(members, by_order=True)
+
+    async def _look_around(self) -> None:
+        """What no message brings up: addresses of members that are new to us, and our removal."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if self.phase is Phase.MEMBER and self.driver:
+                if not all(self.addresses.values()):
+                    await self._ask_for_addresses()
+                elif self.driver.is_lonely:
+                    await self._ask_for_removal()
+
+    async def _ask_for_addresses(self) -> None:
+        for run_id in self.addresses:
+            answer = await self.peers.ask(run_id, AskStanding())
+            if isinstance(answer, Standing) and answer.cluster == self.cluster and self.identity:
+                known = {it: at for it, at in answer.members.items() if at}
+                merged = {**known, **{it: at for it, at in self.addresses.items() if at}}
+                self._keep(replace(self.identity, addresses=merged))
+        self.members_changed()
+
+    async def _ask_for_removal(self) -> None:
+        for run_id in self.addresses:
+            answer = await self.peers.ask(run_id, AskStanding())
+            if not isinstance(answer, Standing) or answer.cluster != self.cluster:
+                continue
+            if answer.leader == answer.run_id and self.run_id not in answer.members:
+                self.leave()
+                return
+
+    # Owner: what the streams need and bring
+
+    def asked(self, run_id: str, question: Question) -> Answer | asyncio.Future[Answer]:
+        return self._answers.asked(run_id, question)
+
+    def introduction(self) -> Introduction:
+        return Introduction(self.run_id, self.boot, self.cluster, self.own_address)
+
+    def secret(self) -> str:
+        return self.state.settings.raft_secret
+
+    def login(self) -> tuple[str, ...]:
+        """As links to peers log in."""
+        settings = self.state.settings
+        if settings.sentinel_pass:
+            user = (settings.sentinel_user,) if settings.sentinel_user else ()
+            return "AUTH", *user, settings.sentinel_pass
+        return ("AUTH", settings.own_pass) if settings.own_pass else ()
+
+    def met(self, peer: Introduction) -> None:
+        if self.identity is None or not peer.address or self.phase is not Phase.MEMBER:
+            return
+        if self.addresses.get(peer.run_id, peer.address) != peer.address:
+            self.learn_address(peer.run_id, peer.address)
+
+    def connected(self, run_id: str) -> None:
+        if self.driver:
+            self.driver.connected(run_id)
+
+    def disconnected(self, run_id: str) -> None:
+        if self.driver:
+            self.driver.disconnected(run_id)
+
+    def received(self, run_id: str, message: bytes) -> None:
+        if self.driver:
+            self.driver.receive(run_id, message)
+
+    # What the core wants
+
+    def propose(self, effect: Propose) -> None:
+        if self.driver:
+            self.driver.propose(effect)
+        else:
+            ended = ProposalEnded(effect.entry_id, certain=True)
+            asyncio.get_running_loop().call_soon(self.host.feed, ended)

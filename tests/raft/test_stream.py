@@ -1,0 +1,316 @@
+"""Streams between sentinels: how they begin, what they carry, and what strangers get."""
+
+import json
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sentinel_py.raft import framing, questions
+from sentinel_py.raft.framing import MAX_BYTES, FrameReader, Kind
+from sentinel_py.raft.handshake import WORDS, End, Introduction, is_proof, parse, proof
+from sentinel_py.raft.questions import AskStanding, Commit, No, Prepare, Standing, Yes
+from sentinel_py.resp import ProtocolError
+
+from serving import Client, eventually
+
+from .parties import Party, parties
+
+A = Introduction("a" * 40, "boot-a", "cluster", "10.0.0.1:26379", "nonce-a")
+B = Introduction("b" * 40, "boot-b", "", "", "nonce-b")
+
+
+# Bytes -------------------------------------------------------------------------------------------
+
+
+def test_frames_survive_any_chunks():
+    """However the bytes arrive, the same frames come out."""
+    sent = [(Kind.RAFT, b""), (Kind.QUESTION, b"x" * 1000), (Kind.RAFT, bytes(70_000))]
+    data = b"".join(framing.encode(*frame) for frame in sent)
+    for size in (1, 4, 5, 6, 999, 65536, len(data)):
+        reader = FrameReader()
+        chunks = [data[at : at + size] for at in range(0, len(data), size)]
+        assert [frame for chunk in chunks for frame in reader.read(chunk)] == sent
+
+
+@pytest.mark.parametrize("head", [b"\0\0\0\0\1", b"\x09\0\0\0\1", b"\1\xff\xff\xff\xff"])
+def test_a_frame_that_cannot_be_is_refused_by_its_head(head):
+    """An unknown kind or a length beyond the limit is an error before any payload."""
+    with pytest.raises(ProtocolError):
+        list(FrameReader().read(head))
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_each_kind_has_its_limit(kind):
+    """The longest frame passes, one byte more does not."""
+    longest = bytes(MAX_BYTES[kind])
+    assert list(FrameReader().read(framing.encode(kind, longest))) == [(kind, longest)]
+    with pytest.raises(AssertionError):
+        framing.encode(kind, longest + b"x")
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_frames_or_an_error(data):
+    """Nothing else than a ProtocolError comes of wrong bytes, and little is kept of them."""
+    reader = FrameReader()
+    try:
+        list(reader.read(data))
+    except ProtocolError:
+        return
+    assert sum(map(len, reader._chunks)) <= len(data)
+
+
+VALUES = [
+    AskStanding(),
+    Prepare("c", {"a": "h:1"}, by_order=True),
+    Commit("c"),
+    Standing("a", "c", "member", ("a", "b"), (), {"a": "h:1"}, "a"),
+    Yes("x"),
+    No("because"),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_questions_and_answers_survive_their_bytes(value):
+    """What is decoded is what was encoded, with its ticket."""
+    assert questions.decode(questions.encode(value, 7)) == (value, 7)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "Fork"},
+        {"ticket": "1"},
+        {"ticket": True},
+        {"members": []},
+        {"members": {"a": 1}},
+        {"by_order": 1},
+        {"more": 1},
+    ],
+)
+def test_a_record_with_a_wrong_field_is_refused(change):
+    """Types are as the class says, and there is no field more."""
+    record = json.loads(questions.encode(VALUES[1], 1)) | change
+    with pytest.raises(ProtocolError):
+        questions.decode(json.dumps(record).encode())
+
+
+@given(st.binary(max_size=300) | st.text(max_size=100).map(lambda text: json.dumps(text).encode()))
+def test_garbage_is_no_question(data):
+    """Any bytes are a question or a ProtocolError; deep nesting is the latter."""
+    with pytest.raises(ProtocolError):
+        questions.decode(data)
+    with pytest.raises(ProtocolError):
+        questions.decode(b"[" * 100_000)
+
+
+# Proofs ------------------------------------------------------------------------------------------
+
+
+def test_a_proof_is_good_for_its_end_and_its_connection_only():
+    """Another secret, end, id, cluster, address or nonce makes another proof."""
+    good = proof("secret", End.DIALER, A, B)
+    assert is_proof(good, "secret", End.DIALER, A, B)
+    assert not is_proof(good, "secret", End.ACCEPTOR, A, B)
+    assert not is_proof(good, "Secret", End.DIALER, A, B)
+    assert not is_proof(good, "secret", End.DIALER, B, A)
+    assert not is_proof("", "secret", End.DIALER, A, B)
+    assert not is_proof("\udcff", "secret", End.DIALER, A, B)
+    for field in ("run_id", "boot", "cluster", "address", "nonce"):
+        assert not is_proof(good, "secret", End.DIALER, replace(A, **{field: "other"}), B)
+        assert not is_proof(good, "secret", End.DIALER, A, replace(B, **{field: "other"}))
+
+
+def test_introductions_survive_their_words():
+    """Empty fields included; too many, too few, too long or another version are none."""
+    for introduction in (A, B):
+        assert parse(introduction.words()) == introduction
+    words = A.words()
+    assert len(words) == WORDS
+    for wrong in (words[:-1], (*words, "x"), ("2", *words[1:]), ("1", "-", *words[2:])):
+        assert parse(wrong) is None
+    assert parse((*words[:-1], "n" * 1000)) is None
+
+
+# Connections -------------------------------------------------------------------------------------
+
+
+async def test_two_parties_find_each_other_and_talk():
+    """Messages keep their order, questions find their answers, both ends know who is there."""
+    async with parties(Party("a", secret="s"), Party("b", secret="s")) as (a, b):
+        a.peers.dial([b.address])
+        b.peers.dial([a.address])
+        await eventually(lambda: a.links_up == ["b"] and b.links_up == ["a"])
+        for number in range(100):
+            a.peers.send("b", b"%d" % number)
+        b.peers.send("a", bytes(3_000_000))
+        assert await a.peers.ask("b", AskStanding()) == Yes("b")
+        assert b.messages == [("a", b"%d" % number) for number in range(100)]
+        await eventually(lambda: a.messages == [("b", bytes(3_000_000))])
+        assert a.peers.found_at(b.address) == "b"
+        assert b.questions == [("a", AskStanding())]
+
+
+async def test_a_stream_that_breaks_comes_back():
+    """The owner hears of both, and nothing is said in between."""
+    async with parties(Party("a"), Party("b")) as (a, b):
+        a.peers.dial([b.address])
+        await eventually(lambda: a.links_up == ["b"])
+        for session in list(b.server.clients.values()):
+            session.abort()
+        await eventually(lambda: a.links_up == [])
+        a.peers.send("b", b"lost")
+        assert isinstance(await a.peers.ask("b", AskStanding()), No)
+        await eventually(lambda: a.links_up == ["b"])
+        a.peers.send("b", b"kept")
+        await eventually(lambda: b.messages == [("a", b"kept")])
+
+
+async def test_an_unanswered_question_ends_with_its_stream():
+    """Whoever waits is told, and not left waiting for the deadline."""
+    async with parties(Party("a"), Party("b")) as (a, b):
+        b.asked = lambda run_id, question: b.peers.close() or Yes()
+        a.peers.dial([b.address])
+        await eventually(lambda: a.links_up == ["b"])
+        assert isinstance(await a.peers.ask("b", AskStanding(), within_s=60), No)
+
+
+async def test_a_new_stream_ends_the_old_one():
+    """Of two runs of the same sentinel only the later one is heard (a stream per peer)."""
+    older, newer = Party("a", boot="1"), Party("a", boot="2")
+    async with parties(older, newer, Party("b")) as (_, _, b):
+        older.peers.dial([b.address])
+        await eventually(lambda: older.links_up == ["b"])
+        newer.peers.dial([b.address])
+        await eventually(lambda: newer.links_up == ["b"] and older.links_up == [])
+        older.peers.dial([])
+        newer.peers.send("b", b"new")
+        await eventually(lambda: b.messages == [("a", b"new")])
+        await eventually(lambda: len(b.server.clients) == 1)
+
+
+async def test_one_sentinel_at_two_addresses_has_one_stream():
+    """A name and an address of the same sentinel do not drive each other out."""
+    async with parties(Party("a"), Party("b")) as (a, b):
+        name = f"localhost:{b.port}"
+        a.peers.dial([b.address, name])
+        await eventually(lambda: a.peers.found_at(name) == a.peers.found_at(b.address) == "b")
+        first = a.peers._outgoing["b"]
+        await eventually(lambda: a.links_up == ["b"] and len(b.server.clients) == 1)
+        for session in list(b.server.clients.values()):
+            session.abort()
+        await eventually(lambda: a.links_up == ["b"] and a.peers._outgoing["b"] is not first)
+
+
+async def test_a_sentinel_recognizes_itself():
+    """Its own address among others gives its own id, and no stream."""
+    async with parties(Party("a")) as (a,):
+        a.peers.dial([a.address])
+        await eventually(lambda: a.peers.found_at(a.address) == "a")
+        await eventually(lambda: not a.server.clients)
+        assert not a.links_up
+
+
+async def test_two_sentinels_with_one_id_are_told_apart():
+    """A copied configuration is named as what it is."""
+    async with parties(Party("a"), Party("a", boot="copy")) as (one, other):
+        one.peers.dial([other.address])
+        await eventually(lambda: "has the same id" in one.peers.trouble_at(other.address))
+        assert one.peers.found_at(other.address) is None
+
+
+async def test_raft_messages_pass_only_within_a_cluster():
+    """Before there is a cluster, questions are all that can be said."""
+    async with parties(Party("a", cluster=""), Party("b", cluster="")) as (a, b):
+        a.peers.dial([b.address])
+        await eventually(lambda: a.peers.is_connected("b"))
+        a.peers.send("b", b"x")
+        assert await a.peers.ask("b", AskStanding()) == Yes("b")
+        assert b.messages == []
+        assert a.links_up == []
+
+
+async def test_members_of_different_clusters_do_not_talk():
+    """Both names are in the reason."""
+    async with parties(Party("a", cluster="one"), Party("b", cluster="two")) as (a, b):
+        a.peers.dial([b.address])
+        await eventually(lambda: "one and two" in a.peers.trouble_at(b.address))
+        assert not a.peers.is_connected("b")
+
+
+@pytest.mark.parametrize(("one", "other"), [("s", ""), ("", "s"), ("s", "t")])
+async def test_a_secret_has_to_be_the_same(one, other):
+    """Nothing is said between ends that do not prove the same secret."""
+    async with parties(Party("a", secret=one), Party("b", secret=other)) as (a, b):
+        a.peers.dial([b.address])
+        await eventually(lambda: "raft-secret differs" in a.peers.trouble_at(b.address))
+        assert a.met_ids == b.met_ids == []
+
+
+async def test_a_password_is_asked_for_first():
+    """A stream logs in as any client has to."""
+    wrong, right = Party("a"), Party("b", login=("AUTH", "pass"))
+    async with parties(wrong, right, Party("c", password="pass")) as (_, _, c):
+        wrong.peers.dial([c.address])
+        right.peers.dial([c.address])
+        await eventually(lambda: right.links_up == ["c"])
+        await eventually(lambda: "NOAUTH" in wrong.peers.trouble_at(c.address))
+
+
+async def greeting(party, client):
+    """Say HELLO by hand; our introduction and theirs."""
+    own = Introduction("x", "boot-x", party.cluster, "", "nonce")
+    reply = await client.ask("sentinel", "raft", "hello", *own.words())
+    return own, parse(reply[:WORDS]), reply[WORDS]
+
+
+async def test_a_wrong_or_early_proof_changes_nothing():
+    """A stranger gets an error, and the connection stays a client's connection."""
+    async with parties(Party("a", secret="s")) as (a,), await Client.connect(port=a.port) as client:
+        assert "PROVE must follow" in await client.ask("sentinel", "raft", "prove", "x")
+        own, theirs, answer = await greeting(a, client)
+        assert is_proof(answer, "s", End.ACCEPTOR, own, theirs)
+        assert "NOPERM" in await client.ask("sentinel", "raft", "prove", answer)
+        right = proof("s", End.DIALER, own, theirs)
+        assert "PROVE must follow" in await client.ask("sentinel", "raft", "prove", right)
+        assert await client.ask("ping") == "PONG"
+        assert a.met_ids == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff",
+        b"PING\r\n",
+        framing.encode(Kind.ANSWER, questions.encode(Yes(), 1)),
+        framing.encode(Kind.QUESTION, b"{}"),
+        framing.encode(Kind.QUESTION, questions.encode(Yes(), 1)),
+        b"\1\xff\xff\xff\xff",
+    ],
+)
+async def test_nonsense_on_a_stream_ends_it(data):
+    """The server closes that connection and goes on serving others."""
+    async with parties(Party("a")) as (a,), await Client.connect(port=a.port) as client:
+        own, theirs, _ = await greeting(a, client)
+        right = proof("", End.DIALER, own, theirs)
+        assert await client.ask("sentinel", "raft", "prove", right) == "OK"
+        client.send(data)
+        client.send(bytes(10))
+        assert await client.is_closed()
+        async with await Client.connect(port=a.port) as other:
+            assert await other.ask("ping") == "PONG"
+
+
+async def test_random_bytes_on_a_stream_do_no_harm():
+    """Whatever is sent, only that stream can end; no question arises from noise."""
+    rng = Random(7)
+    async with parties(Party("a")) as (a,):
+        for _ in range(50):
+            async with await Client.connect(port=a.port) as client:
+                own, theirs, _ = await greeting(a, client)
+                right = proof("", End.DIALER, own, theirs)
+                assert await client.ask("sentinel", "raft", "prove", right) == "OK"
+                client.send(rng.randbytes(rng.randint(1, 200)))
+        await eventually(lambda: not a.server.clients)
+        assert a.questions == []
