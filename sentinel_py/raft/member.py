@@ -23,9 +23,11 @@ from sentinel_py.links import LinkOptions
 from sentinel_py.raft import formation, journal
 from sentinel_py.raft.answers import Answers
 from sentinel_py.raft.changes import Changes
-from sentinel_py.raft.disk import Disk
+from sentinel_py.raft.adapters import LibraryError
+from sentinel_py.raft.disk import Disk, FolderInUseError
 from sentinel_py.raft.handshake import Introduction
-from sentinel_py.raft.identity import Identity, IdentityFile, Phase
+from sentinel_py.raft.identity import Identity, IdentityError, IdentityFile, Phase
+from sentinel_py.raft.journal import JournalDamagedError
 from sentinel_py.raft.peers import Peers
 from sentinel_py.raft.questions import Answer, AskStanding, Question, Standing
 from sentinel_py.raft.seeking import Seeker
@@ -51,6 +53,10 @@ class Host(Protocol):
     def log(self, level: Level, text: str) -> None: ...
 
 
+class RaftError(Exception):
+    """The Raft files cannot be used; one line for the operator."""
+
+
 class Storage(Protocol):
     """Where the files of Raft are, once there are any."""
 
@@ -59,6 +65,8 @@ class Storage(Protocol):
     def exists(self) -> bool: ...
     def open(self) -> Disk:
         """Always the same disk, made when it is first opened."""
+
+    def close(self) -> None: ...
 
 
 class Member:
@@ -77,15 +85,34 @@ class Member:
         self._visited: set[str] = set()  # addresses that an order needs, members or not
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopped = False
-        self.identity = IdentityFile(storage.open()).load() if storage.exists() else None
+        self.identity = self._load()
         self.phase = self._first_phase()
-        if self.identity:
-            self.state.myid = self.identity.run_id
+        if self.phase is not Phase.CLASSIC and not (self.identity and self.identity.by_order):
+            self._enter_raft_mode()
+        if self.phase is Phase.MEMBER:
+            self.driver = self._engine_room()
+
+    def _load(self) -> Identity | None:
+        if not self._storage.exists():
+            return None
+        try:
+            identity = IdentityFile(self._storage.open()).load()
+        except (IdentityError, FolderInUseError) as error:
+            raise RaftError(f"{self._storage.name}: {error}") from None
+        if identity:
+            self.state.myid = identity.run_id
+        return identity
 
     def _first_phase(self) -> Phase:
         if self.identity is None:
             return Phase.SEEKING if self.state.settings.raft_peers else Phase.CLASSIC
         return self.identity.phase
+
+    def _engine_room(self) -> Driver:
+        try:
+            return Driver(self, self._storage.open(), self._rng)
+        except (JournalDamagedError, LibraryError, OSError) as error:
+            raise RaftError(f"{self._storage.name}: {error}") from None
 
     # What others read
 
@@ -155,10 +182,8 @@ class Member:
     # Start and end
 
     def start(self) -> None:
-        if self.phase is not Phase.CLASSIC and not (self.identity and self.identity.by_order):
-            self._enter_raft_mode()
-        if self.phase is Phase.MEMBER:
-            self._run_engine()
+        if self.driver:
+            self.driver.start()
         self._explain_start()
         self._dial()
         self._seek()
@@ -177,6 +202,7 @@ class Member:
         self.peers.close()
         if self.driver:
             self.driver.close()
+        self._storage.close()
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Run this beside everything else, until it ends or we do."""
@@ -192,11 +218,6 @@ class Member:
     def _enter_raft_mode(self) -> None:
         if self.state.raft is None:
             self.state.raft = Raft(self.boot)
-
-    def _run_engine(self) -> None:
-        assert self.identity
-        self.driver = Driver(self, self._storage.open(), self._rng)
-        self.driver.start()
 
     def _explain_start(self) -> None:
         """Tell the log what the operator may have meant otherwise."""
@@ -268,7 +289,8 @@ class Member:
             return False
         self.log(Level.WARNING, f"Raft: member {self.run_id} of cluster {identity.cluster}")
         self._enter_raft_mode()
-        self._run_engine()
+        self.driver = self._engine_room()
+        self.driver.start()
         self.members_changed()
         return True
 

@@ -18,6 +18,9 @@ from .net import USUAL_DELAY_US
 FAULTS_MS = 45_000
 ACTIONS_MAX = 24
 MASTER_LOSSES = 2
+LASTING = dict.fromkeys(("deny-info", "priority"), (15_000, 30_000, 45_000))
+"""What matters only if it is there already when a failover comes."""
+
 MASTER = 1
 """The target of an action that hits whoever is master."""
 
@@ -89,13 +92,13 @@ def _lose_master(rng, layout):
 
 
 def _make_action(rng, kind):
-    at_moment = rng.random() < 0.5
+    at_moment = kind not in LASTING and rng.random() < 0.5
     return Action(
         kind=kind,
         at_ms=rng.choice((0, 1, 2, 5, 50, 300)) if at_moment else rng.randrange(FAULTS_MS),
         target=rng.getrandbits(16),
         amount=rng.random(),
-        lasts_ms=rng.choice((100, 700, 1500, 3000, 6000, 15_000, 30_000)),
+        lasts_ms=rng.choice(LASTING.get(kind, (100, 700, 1500, 3000, 6000, 15_000, 30_000))),
         moment=rng.choice(MOMENTS) if at_moment else "",
         count=rng.randint(1, 4),
     )
@@ -167,6 +170,11 @@ class Stage:
             return self.cluster.believed_master()
         return redises[action.target // 2 % len(redises)]
 
+    def replica(self, action):
+        master = self.cluster.believed_master()
+        replicas = [redis for redis in self.cluster.redises if redis is not master]
+        return replicas[action.target % len(replicas)]
+
     def hosts(self):
         return [*(it.host for it in self.cluster.machines), "10.0.2.1", "10.0.2.2"]
 
@@ -203,6 +211,13 @@ def _slow_info(stage, action):
     return lambda: setattr(redis, "info_stall_ms", 0)
 
 
+def _deny_info(stage, action):
+    """It is alive by its pongs, but what is known of it grows old."""
+    redis = stage.replica(action)
+    redis.denies_info = True
+    return lambda: setattr(redis, "denies_info", False)
+
+
 def _lie_about_role(stage, action):
     redis = stage.redis(action)
     redis.told_role = "master" if action.amount < 0.5 else "slave"
@@ -210,8 +225,8 @@ def _lie_about_role(stage, action):
 
 
 def _priority(stage, action):
-    redis = stage.redis(action)
-    redis.priority = round(10 * action.amount) // 3
+    redis = stage.replica(action)
+    redis.priority = 0 if action.amount < 0.7 else 50
     return lambda: setattr(redis, "priority", 100)
 
 
@@ -397,6 +412,7 @@ KINDS: dict[str, Callable] = {
     "hang-redis": _hang_redis,
     "load-slowly": _load_slowly,
     "slow-info": _slow_info,
+    "deny-info": _deny_info,
     "lie-about-role": _lie_about_role,
     "priority": _priority,
     "kill-sentinel": _kill_sentinel,

@@ -165,7 +165,7 @@ MUTANTS = (
         "an old INFO is used",
         "the promoted replica was eligible",
         (choice, "is_good", _with("info_at", lambda turn: turn.now)),
-        kind="hang-redis",
+        kind="deny-info",
     ),
     _mutant(
         "priority 0 is promoted",

@@ -19,6 +19,7 @@ LINK_DOWN_NEVER_UP = -1
 
 _READONLY = Error("READONLY You can't write against a read only replica.")
 _LOADING = Error("LOADING Redis is loading the dataset in memory")
+_NO_INFO = Error("NOPERM this user has no permissions to run the 'info' command")
 _QUEUED = Simple("QUEUED")
 _WHILE_LOADING = frozenset(
     "info subscribe publish client auth multi config replconf script".split()  # noqa: SIM905
@@ -38,6 +39,7 @@ class RedisHost:
         self.load_ms = 0
         self.info_stall_ms = 0
         self.told_role = None  # a lie
+        self.denies_info = False
         self._world = world
         self._rng = rng
 
@@ -293,6 +295,8 @@ class _Client(asyncio.Protocol):
         return Simple("PONG")
 
     def _info(self, *_sections):
+        if self.server.machine.denies_info:
+            return _NO_INFO
         self.server.process.stall(self.server.machine.info_stall_ms * 1000)
         return self.server.info()
 

@@ -1,0 +1,1 @@
+"""Benchmarks: numbers that the README quotes, from one run on one machine."""

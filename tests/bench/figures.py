@@ -1,0 +1,24 @@
+"""Figures of a run, summed up and shown."""
+
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+
+def p90(values):
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, len(ordered) * 9 // 10)]
+
+
+def show(title, rows, columns=("median", "p90", "max")):
+    """Print a table of rows (name, values, unit)."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for column in columns:
+        table.add_column(column, justify="right")
+    table.add_column("n", justify="right")
+    for name, values, unit in rows:
+        figures = (median(values), p90(values), max(values))
+        table.add_row(name, *(f"{figure:.2f} {unit}" for figure in figures), str(len(values)))
+    Console().print(table)
