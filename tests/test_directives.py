@@ -52,6 +52,8 @@ FULL = [
     "deny-scripts-reconfig no",
     "resolve-hostnames yes",
     "announce-hostnames yes",
+    "replicate-config no",
+    "minority-reads no",
     MONITOR,
     "down-after-milliseconds mm 5000",
     "failover-timeout mm 6000",
@@ -72,6 +74,9 @@ FULL = [
     "announce-port 26999",
     "sentinel-user su",
     "sentinel-pass sp",
+    "raft-peers 10.0.0.1:26379 sentinel-2:26379 [::1]:26379",
+    "raft-self 10.0.0.1:26379",
+    'raft-secret "s e"',
 ]
 
 
@@ -96,7 +101,7 @@ def test_state_of_a_full_file():
 
 
 def test_defaults_are_not_written():
-    """What is at its default needs no line; the three switches may keep theirs."""
+    """What is at its default needs no line; the switches may keep theirs."""
     state = state_of(f"myid {ID}", MONITOR)
     assert lines_of(state) == [
         f"myid {ID}",
@@ -110,7 +115,31 @@ def test_defaults_are_not_written():
         "sentinel deny-scripts-reconfig yes",
         "sentinel resolve-hostnames no",
         "sentinel announce-hostnames no",
+        "sentinel replicate-config yes",
+        "sentinel minority-reads yes",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("raft-peers a:1 b", "'b' is not of the form host:port."),
+        ("raft-peers a:1 b:0", "'b:0' is not of the form host:port."),
+        ("raft-peers a:1 b:2 a:1", "raft-peers names a:1 twice."),
+        ("raft-self a", "'a' is not of the form host:port."),
+        ("minority-reads maybe", "Please specify yes or no for the minority-reads option."),
+    ],
+)
+def test_members_are_addresses(line, reason):
+    """Each wrong word of a Raft directive has its own text."""
+    with pytest.raises(ConfigError) as error:
+        state_of(line)
+    assert error.value.reason == reason
+
+
+def test_the_secret_is_not_shown_by_accident():
+    """Settings that get into a log or a traceback do not tell it."""
+    assert "hush" not in repr(state_of("raft-secret hush").settings)
 
 
 def test_options_of_the_debug_defaults_are_written():

@@ -56,5 +56,17 @@ def is_good(turn: Turn, replica: Replica) -> bool:
     info_age_max_ms = 5 * constants.ping_period if master.is_down else 3 * constants.info_period
     if replica.info_at is None or now - replica.info_at > info_age_max_ms:
         return False
-    master_down_ms = now - master.down_at if master.is_down and master.down_at else 0
-    return replica.master_link_down_ms <= master_down_ms + 10 * master.options.down_after_ms
+    return replica.master_link_down_ms <= _lost_for_ms(master, now) + (
+        10 * master.options.down_after_ms
+    )
+
+
+def _lost_for_ms(master: Master, now: int) -> int:
+    """For how long the master has been none: since its last good reply, or since its role changed.
+
+    Not since SDOWN as in the original: a master that has become a replica is SDOWN so much later
+    that with a small down-after its replicas would have been without it for too long by then.
+    """
+    if not master.is_down:
+        return 0
+    return now - (master.role_at if master.role is Role.REPLICA else master.command.ok_at)

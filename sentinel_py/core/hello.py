@@ -17,6 +17,7 @@ PEERS_MAX = 1_000
 """Peers per master; hello is not authenticated, so somebody may make them up."""
 
 _FIELDS = 8
+_RUN_ID_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,17 @@ def parse(payload: str) -> Hello | None:
     if len(fields) != _FIELDS:
         return None
     numbers = [_number(fields[index]) for index in (1, 3, 6, 7)]
-    if any(number is None for number in numbers):
+    if any(number is None for number in numbers) or not _is_run_id(fields[2]):
         return None
     port, epoch, master_port, config_epoch = (number or 0 for number in numbers)
     if max(port, master_port) > 65535 or max(epoch, config_epoch) > MAX_EPOCH:
         return None
     return Hello(fields[0], port, fields[2], epoch, fields[4], fields[5], master_port, config_epoch)
+
+
+def _is_run_id(text: str) -> bool:
+    """Ids come into events and the config file, so they must be what sentinels make: 40 digits."""
+    return len(text) == _RUN_ID_LENGTH and text.isascii() and text.isalnum()
 
 
 def _number(text: str) -> int | None:
