@@ -41,6 +41,15 @@ _ASTERISK = ord("*")
 _HUGE_COUNT = re.compile(rb"\*[0-9]{5}")
 
 
+# Clients say the same few things again and again. A look-up costs an eighth of reading, so short
+# chunks are kept with what they mean.
+_known_chunks: dict[bytes, list[Request]] = {}
+MAX_KNOWN_CHUNKS = 256
+MAX_KNOWN_CHUNK_BYTES = 1024
+# Requests with a password are AUTH, or longer than this; no password is to stay in memory.
+_MAX_KNOWN_WORDS = 3
+
+
 class RequestTooLargeError(ProtocolError):
     """An unfinished request outgrew the query buffer limit; the client is closed without a word."""
 
@@ -77,7 +86,7 @@ class RequestParser:
         stands behind it in the same chunk. It has to be exhausted before the next call.
         """
         if self.authenticated and not self._unread and not self._arguments_left:
-            requests = self._read_well_formed(data)
+            requests = _known_chunks.get(data) or self._read_well_formed(data)
             if requests is not None:
                 return iter(requests)
         self._unread += data
@@ -104,6 +113,7 @@ class RequestParser:
                 # were strings of another type than `$`.
                 reader.feed(b"*0\r\n")
                 if reader.gets() == [] and data.count(b"\r\n$") == arguments:
+                    _remember(data, requests)
                     return requests
         except (hiredis.ProtocolError, TypeError):
             pass
@@ -220,3 +230,13 @@ class RequestParser:
         line = bytes(self._unread[self._at : end])
         self._at = end + 2
         return line
+
+
+def _remember(chunk: bytes, requests: list[Request]) -> None:
+    if len(chunk) > MAX_KNOWN_CHUNK_BYTES:
+        return
+    if any(len(it) > _MAX_KNOWN_WORDS or it[0].lower() == b"auth" for it in requests):
+        return
+    if len(_known_chunks) >= MAX_KNOWN_CHUNKS:
+        _known_chunks.clear()
+    _known_chunks[chunk] = requests

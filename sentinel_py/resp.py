@@ -15,6 +15,9 @@ RESP2, RESP3 = 2, 3
 # Text is UTF-8 where it can be; other bytes survive the way through str unchanged.
 _UTF8 = ("utf-8", "surrogateescape")
 
+# Nearly all that is counted, arrays and strings, is shorter than this.
+MAX_SHORT_COUNT = 512
+
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 _INT64 = range(-(2**63), 2**63)
 
@@ -100,15 +103,29 @@ def encode(value: Reply, protocol: int) -> bytes:
 def encode_command(words: Iterable[bytes | str | int]) -> bytes:
     """Encode a request to another server."""
     bulks = [_bulk(_word(word)) for word in words]
-    return b"*%d\r\n%b" % (len(bulks), b"".join(bulks))
+    return _array_head(len(bulks)) + b"".join(bulks)
 
 
 def _word(word: bytes | str | int) -> bytes:
     return word if isinstance(word, bytes) else to_bytes(str(word))
 
 
+def _heads(marker: bytes) -> Callable[[int], bytes]:
+    """Make a function for the first line of a counted type; short counts are looked up."""
+    short = [b"%b%d\r\n" % (marker, count) for count in range(MAX_SHORT_COUNT)]
+
+    def head(count: int) -> bytes:
+        return short[count] if count < MAX_SHORT_COUNT else b"%b%d\r\n" % (marker, count)
+
+    return head
+
+
+_bulk_head = _heads(b"$")
+_array_head = _heads(b"*")
+
+
 def _bulk(data: bytes) -> bytes:
-    return b"$%d\r\n%b\r\n" % (len(data), data)
+    return _bulk_head(len(data)) + data + b"\r\n"
 
 
 def _text(text: str, _protocol: int) -> bytes:
@@ -116,7 +133,7 @@ def _text(text: str, _protocol: int) -> bytes:
         data = text.encode()  # several times faster than naming the codec and the error handler
     except UnicodeEncodeError:
         data = to_bytes(text)
-    return b"$%d\r\n%b\r\n" % (len(data), data)
+    return _bulk_head(len(data)) + data + b"\r\n"
 
 
 def _line(marker: bytes) -> Callable[[str, int], bytes]:
@@ -132,11 +149,12 @@ def _line(marker: bytes) -> Callable[[str, int], bytes]:
 def _elements(marker: bytes) -> Callable[[Sequence[Reply], int], bytes]:
     """Make an encoder for a sequence type that RESP2 has no other word for than array."""
 
+    resp3_head = _heads(marker)
+
     def encode_elements(items: Sequence[Reply], protocol: int) -> bytes:
-        parts = [b"%b%d\r\n" % (marker if protocol == RESP3 else b"*", len(items))]
-        for item in items:
-            parts.append(_ENCODERS[type(item)](item, protocol))
-        return b"".join(parts)
+        head = resp3_head if protocol == RESP3 else _array_head
+        encoded = [_ENCODERS[type(item)](item, protocol) for item in items]
+        return head(len(items)) + b"".join(encoded)
 
     return encode_elements
 
@@ -145,7 +163,7 @@ def _map(pairs: Mapping[str, Reply], protocol: int) -> bytes:
     encoded = [encode(part, protocol) for pair in pairs.items() for part in pair]
     if protocol == RESP3:
         return b"%%%d\r\n%b" % (len(pairs), b"".join(encoded))
-    return b"*%d\r\n%b" % (len(encoded), b"".join(encoded))
+    return _array_head(len(encoded)) + b"".join(encoded)
 
 
 def _double(value: float, protocol: int) -> bytes:

@@ -75,12 +75,12 @@ class Session(asyncio.Protocol):
         self.closing = False
         self.is_handed_over = False
         self._commands = server.table.by_word
+        self._stats = server.stats
         self._parser = RequestParser(
             server.options.proto_max_bulk_len, server.options.client_query_buffer_limit
         )
         self._rest: Iterator[Request] = iter(())
         self._out: list[bytes] = []
-        self._out_bytes = 0
         self._delayed: list[bytes] = []
         self._is_processing = False
         self._closes_after_reply = False
@@ -101,9 +101,8 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         assert not self._halted
         self.active_at = self.server.ticked_at
-        stats = self.server.stats
-        stats.reads += 1
-        stats.input_bytes += len(data)
+        self._stats.reads += 1
+        self._stats.input_bytes += len(data)
         self._rest = self._parser.feed(data)
         self._process()
 
@@ -124,17 +123,21 @@ class Session(asyncio.Protocol):
     def _process(self) -> None:
         """Carry out requests until none is left or something has to be waited for."""
         self._is_processing = True
-        count = 0
+        count = size = 0
         try:
             for args in self._rest:
                 count += 1
                 answer = self._execute(args)
-                if type(answer) is Raw and not self.quiet:
-                    self._send(answer)
-                elif isinstance(answer, asyncio.Future):
-                    self._wait_for(answer)
-                else:
-                    self._reply(answer)
+                if type(answer) is not Raw or self.quiet:
+                    if isinstance(answer, asyncio.Future):
+                        self._wait_for(answer)
+                        break
+                    answer = self._encode(answer)
+                self._out.append(answer)
+                size += len(answer)
+                if size > FLUSH_BYTES:
+                    self._flush()
+                    size = 0
                 if self._delayed:
                     self._deliver_delayed()
                 if self._halted:
@@ -143,10 +146,10 @@ class Session(asyncio.Protocol):
             logger.warning("Client %s closed: its request is too large.", self.endpoint.address)
             self.abort()
         except ProtocolError as error:
-            self._reply(Error(f"ERR {error}"))
+            self._out.append(self._encode(Error(f"ERR {error}")))
             self.close_after_reply()
         finally:
-            self.server.stats.commands += count
+            self._stats.commands += count
             self._is_processing = False
             self._flush()
 
@@ -241,24 +244,25 @@ class Session(asyncio.Protocol):
         elif self.closing:
             answer.exception()  # nobody is left to tell
         else:
-            self._reply(answer.result())
+            self._out.append(self._encode(answer.result()))
+            self._deliver_delayed()
             self._go_on()
 
     # Output
 
-    def _reply(self, reply: Reply) -> None:
+    def _encode(self, reply: Reply) -> bytes:
         if isinstance(reply, Error):
-            self.server.stats.error_replies += 1
+            self._stats.error_replies += 1
         if self.quiet:
             self.quiet -= self.quiet > 0
-            return
-        self._send(encode(reply, self.protocol))
+            return NO_REPLY
+        return encode(reply, self.protocol)
 
     def push(self, message: bytes) -> None:
         """Send what is no reply: behind the replies that are ready, ahead of those that are not."""
         if self.closing:
             return
-        self._send(message)
+        self._out.append(message)
         if not self._is_processing:
             self._flush()
 
@@ -270,33 +274,25 @@ class Session(asyncio.Protocol):
             self.push(message)
 
     def _deliver_delayed(self) -> None:
-        delayed, self._delayed = self._delayed, []
-        for message in delayed:
-            self._send(message)
-
-    def _send(self, data: bytes) -> None:
-        self._out.append(data)
-        self._out_bytes += len(data)
-        if self._out_bytes > FLUSH_BYTES:
-            self._flush()
+        self._out += self._delayed
+        self._delayed.clear()
 
     def _flush(self) -> None:
-        if self._out_bytes and not self.closing:
-            stats = self.server.stats
-            stats.writes += 1
-            stats.output_bytes += self._out_bytes
-            self._transport.write(b"".join(self._out))
+        data = b"".join(self._out)
+        self._out.clear()
+        if data and not self.closing:
+            self._stats.writes += 1
+            self._stats.output_bytes += len(data)
+            self._transport.write(data)
             if self._output_limit.is_set:
                 self.check_output_limit()
-        self._out.clear()
-        self._out_bytes = 0
         if self._closes_after_reply and not self.closing:
             self.close()
 
     @property
     def output_bytes(self) -> int:
         """What waits to be sent."""
-        return self._out_bytes + self._transport.get_write_buffer_size()
+        return self._transport.get_write_buffer_size()
 
     @property
     def input_bytes(self) -> int:

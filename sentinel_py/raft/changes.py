@@ -84,7 +84,7 @@ class Changes:
     async def _add_visited(self, address: str) -> str:
         member = self._member
         assert member.driver
-        await _until(lambda: member.found_at(address) is not None)
+        await _until(lambda: member.peers.is_decided(address))
         found = member.found_at(address)
         if found is None:
             return f"{address} is not reached: {member.peers.trouble_at(address)}"
@@ -190,7 +190,7 @@ class Changes:
     async def _refusals(self, others: dict[str, str]) -> str:
         """Why one of them cannot be a member, so that nobody need promise; empty if all can."""
         member = self._member
-        await _until(lambda: all(map(member.found_at, others.values())))
+        await _until(lambda: all(map(member.peers.is_decided, others.values())))
         for run_id, address in others.items():
             found = member.found_at(address)
             if found is None:

@@ -15,16 +15,15 @@ from dataclasses import replace
 from random import Random
 from typing import Protocol
 
-from sentinel_py.raft.driver import Driver
-
 from sentinel_py.core.messages import Input, Level, Notice, ProposalEnded, Propose
 from sentinel_py.core.model import Raft, State
 from sentinel_py.links import LinkOptions
 from sentinel_py.raft import formation, journal
+from sentinel_py.raft.adapters import LibraryError
 from sentinel_py.raft.answers import Answers
 from sentinel_py.raft.changes import Changes
-from sentinel_py.raft.adapters import LibraryError
 from sentinel_py.raft.disk import Disk, FolderInUseError
+from sentinel_py.raft.driver import Driver
 from sentinel_py.raft.handshake import Introduction
 from sentinel_py.raft.identity import Identity, IdentityError, IdentityFile, Phase
 from sentinel_py.raft.journal import JournalDamagedError
@@ -159,6 +158,11 @@ class Member:
         return self._seeker.found_ids
 
     @property
+    def waiting_for(self) -> str:
+        """What keeps us out of a cluster; empty once we are in one, or are to be in none."""
+        return self._seeker.said if self.phase in (Phase.SEEKING, Phase.PREPARED) else ""
+
+    @property
     def is_founding(self) -> bool:
         return self._seeker.is_founding
 
@@ -276,9 +280,12 @@ class Member:
 
     def change_id(self) -> None:
         """Go on under a new id: what was promised under the old one is lost."""
+        self._take_new_id()
+        self.peers.restart()
+
+    def _take_new_id(self) -> None:
         self.state.myid = secrets.token_hex(20)
         self.host.save_state()
-        self.peers.restart()
 
     def become(self, identity: Identity, members: tuple[str, ...]) -> bool:
         """Be a member from now on; without ``members``, one that the leader has to add first."""
@@ -336,7 +343,7 @@ class Member:
     def forget_past(self) -> None:
         """Be ready to join again. It may have voted since it was removed, so not under its id."""
         self._forget()
-        self.change_id()
+        self._take_new_id()
 
     def _forget(self) -> None:
         try:

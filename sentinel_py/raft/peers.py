@@ -102,6 +102,11 @@ class Peers:
         """Why nobody was reached at this address."""
         return dialer.reason if (dialer := self._dialers.get(address)) else "not dialled"
 
+    def is_decided(self, address: str) -> bool:
+        """Whether it is known who is there, or that whoever is there will not talk to us."""
+        dialer = self._dialers.get(address)
+        return dialer is not None and (dialer.found is not None or dialer.was_refused)
+
     def announced(self, run_id: str) -> str:
         """Where the sentinel with this id says that it can be reached; empty if it is not here."""
         stream = self._incoming.get(run_id)
@@ -258,6 +263,7 @@ class Dialer:
         self.stream: Outgoing | None = None
         self.found: str | None = None  # the id of who answered last
         self.reason = "not reached yet"
+        self.was_refused = False
         self._peers = peers
         self._rng = rng
         self._host, self._port = addresses.split(address)
@@ -313,6 +319,7 @@ class Dialer:
 
     def _over(self, stream: Outgoing, reason: str) -> None:
         self.stream = None
+        self.was_refused = stream.was_refused
         self._failed(reason)
         self._peers.over(stream)
 

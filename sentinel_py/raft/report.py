@@ -11,6 +11,7 @@ from sentinel_py.raft.identity import Phase
 
 if TYPE_CHECKING:
     from sentinel_py.raft.engine import Status
+
     from sentinel_py.raft.member import Member
 
 Pairs = list[tuple[str, object]]
@@ -48,7 +49,9 @@ def status(member: Member) -> Pairs:
 
 def info(member: Member) -> Pairs:
     """The section Raft of INFO."""
-    pairs = [(name if name.startswith("raft_") else f"raft_{name}", it) for name, it in status(member)]
+    pairs = [
+        (name if name.startswith("raft_") else f"raft_{name}", it) for name, it in status(member)
+    ]
     for number, row in enumerate(members(member)):
         text = ",".join(f"{name}={row[name]}" for name in ("id", "addr", "match", "lag", "link"))
         pairs.append((f"raft_member{number}", text))

@@ -40,7 +40,7 @@ class Seeker:
 
     def __init__(self, member: Member) -> None:
         self._member = member
-        self._said = ""
+        self.said = ""
         self.found_ids: tuple[str, ...] = ()  # the ids behind raft-peers, once all are known
         self.is_founding = False
 
@@ -101,8 +101,8 @@ class Seeker:
 
     def _say(self, level: Level, text: str) -> None:
         """Tell the log, once, what is the matter."""
-        if text != self._said:
-            self._said = text
+        if text != self.said:
+            self.said = text
             self._member.log(level, f"Raft: {text}")
 
     # Founding

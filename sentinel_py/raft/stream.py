@@ -90,6 +90,7 @@ class Outgoing(asyncio.Protocol):
         self._last_ticket = 0
         self.own = caller.introduction()
         self.peer: Introduction | None = None
+        self.was_refused = False  # by one end or the other, as long as nothing is changed there
 
     @property
     def is_open(self) -> bool:
@@ -108,6 +109,10 @@ class Outgoing(asyncio.Protocol):
             await self._loop.create_connection(lambda: self, ip, port, ssl=tls, local_addr=source)
         except (OSError, ValueError) as error:
             self.fail(getattr(error, "strerror", None) or str(error))
+
+    def _refuse(self, reason: str) -> None:
+        self.was_refused = True
+        self.fail(reason)
 
     def fail(self, reason: str) -> None:
         """End it at once."""
@@ -217,13 +222,13 @@ class Outgoing(asyncio.Protocol):
         words = [to_text(word) for word in _texts(reply)]
         peer = parse(words[:-1])
         if peer is None:
-            self.fail(_refusal(reply))
+            self._refuse(_refusal(reply))
             return
         secret = self._caller.secret()
         if not is_proof(words[-1], secret, End.ACCEPTOR, self.own, peer):
-            self.fail("its proof is wrong: raft-secret differs")
+            self._refuse("its proof is wrong: raft-secret differs")
         elif reason := self._caller.accept(self, peer):
-            self.fail(reason)
+            self._refuse(reason)
         else:
             self.peer = peer
             answer = proof(secret, End.DIALER, self.own, peer)
@@ -231,7 +236,7 @@ class Outgoing(asyncio.Protocol):
 
     def _take_welcome(self, reply: Value) -> None:
         if reply != b"OK":
-            self.fail(_refusal(reply))
+            self._refuse(_refusal(reply))
             return
         self._deadline.cancel()
         self._frames = FrameReader()

@@ -55,7 +55,8 @@ def run_once(source, program, options, keep):
         with Suite(folder, [*options, *(["--dont-clean"] if keep else [])]) as suite:
             ended = [show(unit) for unit in units(suite.lines())]
             if suite.status() and not any(unit.failures for unit in ended):
-                ended.append(show(Unit("end", failures=[f"exit status {suite.status()}"])))
+                why = [f"exit status {suite.status()} behind:", *suite.last_lines]
+                ended.append(show(Unit("end", failures=["\n    ".join(why)])))
     finally:
         if keep:
             click.echo(f"Files and logs: {folder}/tests/sentinel/tmp")

@@ -14,11 +14,13 @@ import signal
 import subprocess
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
 
 import click
 
 RUN_WITHIN_S = 900  # four times what a run takes
+LAST_LINES = 20
 PROGRAMS = ("redis-server", "redis-cli", "redis-benchmark")
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -68,6 +70,7 @@ class Suite:
             errors="replace",
             start_new_session=True,
         )
+        self.last_lines = deque(maxlen=LAST_LINES)
         # Servers that outlive the suite keep its output open: reading would never end.
         threading.Thread(target=self._end_in_time, daemon=True).start()
 
@@ -80,7 +83,9 @@ class Suite:
         self._process.stdout.close()
 
     def lines(self):
-        return self._process.stdout
+        for line in self._process.stdout:
+            self.last_lines.append(line.rstrip("\n"))
+            yield line
 
     def status(self):
         return self._process.wait()

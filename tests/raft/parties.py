@@ -3,6 +3,8 @@
 import contextlib
 from random import Random
 
+from serving import Node, eventually, free_port
+
 from sentinel_py.acl import Acl
 from sentinel_py.commands import Command, CommandTable, subcommand_map
 from sentinel_py.generic_commands import base_commands
@@ -13,8 +15,6 @@ from sentinel_py.raft.questions import Yes
 from sentinel_py.resp import to_text
 from sentinel_py.server import Server
 from sentinel_py.server_options import ServerOptions
-
-from serving import Node, eventually, free_port
 
 
 class Party:

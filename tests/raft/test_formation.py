@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from sentinel_py.raft.formation import (
     ChangeId,
     Found,
@@ -110,7 +111,7 @@ def test_members_of_different_clusters_are_named():
 PREPARE = Prepare("x", {"a": "a:1", "b": "b:1", "c": "c:1"}, by_order=False)
 
 
-def refused(question=PREPARE, own_id="b", asker="a", is_listed=True, listed=IDS, knows=()):
+def refused(question=PREPARE, *, own_id="b", asker="a", is_listed=True, listed=IDS, knows=()):
     return refusal(
         question, own_id=own_id, asker=asker, is_listed=is_listed, listed=listed, knows=knows
     )
@@ -129,10 +130,10 @@ def test_a_promise_is_given_to_the_lowest_id_for_the_listed_set():
 def test_a_classic_group_is_formed_by_any_of_its_sentinels():
     """But not around one that has a list, nor past a sentinel that somebody knows."""
     by_order = replace(PREPARE, by_order=True)
-    classic = {"question": by_order, "is_listed": False, "listed": ()}
-    assert not refused(**classic, asker="c", knows=("a", "c"))
+    classic = {"is_listed": False, "listed": ()}
+    assert not refused(by_order, **classic, asker="c", knows=("a", "c"))
     assert "raft-peers of its own" in refused(by_order)
-    assert "it knows d" in refused(**classic, knows=("a", "d"))
+    assert "it knows d" in refused(by_order, **classic, knows=("a", "d"))
 
 
 @pytest.mark.parametrize(("count", "text"), [(1, "one member"), (2, "loss of 0"), (4, "loss of 1")])

@@ -7,13 +7,13 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serving import Client, eventually
+
 from sentinel_py.raft import framing, questions
 from sentinel_py.raft.framing import MAX_BYTES, FrameReader, Kind
 from sentinel_py.raft.handshake import WORDS, End, Introduction, is_proof, parse, proof
 from sentinel_py.raft.questions import AskStanding, Commit, No, Prepare, Standing, Yes
 from sentinel_py.resp import ProtocolError
-
-from serving import Client, eventually
 
 from .parties import Party, parties
 
