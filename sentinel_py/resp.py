@@ -15,8 +15,8 @@ RESP2, RESP3 = 2, 3
 # Text is UTF-8 where it can be; other bytes survive the way through str unchanged.
 _UTF8 = ("utf-8", "surrogateescape")
 
-# Nearly all that is counted, arrays and strings, is shorter than this.
-MAX_SHORT_COUNT = 512
+# Nearly all that is counted, bytes and elements, is fewer; their first lines are looked up.
+SHORT_COUNT = 256
 
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 _INT64 = range(-(2**63), 2**63)
@@ -103,29 +103,25 @@ def encode(value: Reply, protocol: int) -> bytes:
 def encode_command(words: Iterable[bytes | str | int]) -> bytes:
     """Encode a request to another server."""
     bulks = [_bulk(_word(word)) for word in words]
-    return _array_head(len(bulks)) + b"".join(bulks)
+    return b"*%d\r\n%b" % (len(bulks), b"".join(bulks))
 
 
 def _word(word: bytes | str | int) -> bytes:
     return word if isinstance(word, bytes) else to_bytes(str(word))
 
 
-def _heads(marker: bytes) -> Callable[[int], bytes]:
-    """Make a function for the first line of a counted type; short counts are looked up."""
-    short = [b"%b%d\r\n" % (marker, count) for count in range(MAX_SHORT_COUNT)]
-
-    def head(count: int) -> bytes:
-        return short[count] if count < MAX_SHORT_COUNT else b"%b%d\r\n" % (marker, count)
-
-    return head
+def _heads(marker: bytes) -> list[bytes]:
+    """The first lines of a counted type, by their count."""
+    return [b"%b%d\r\n" % (marker, count) for count in range(SHORT_COUNT)]
 
 
-_bulk_head = _heads(b"$")
-_array_head = _heads(b"*")
+_BULK_HEADS = _heads(b"$")
 
 
 def _bulk(data: bytes) -> bytes:
-    return _bulk_head(len(data)) + data + b"\r\n"
+    count = len(data)
+    head = _BULK_HEADS[count] if count < SHORT_COUNT else b"$%d\r\n" % count
+    return head + data + b"\r\n"
 
 
 def _text(text: str, _protocol: int) -> bytes:
@@ -133,7 +129,7 @@ def _text(text: str, _protocol: int) -> bytes:
         data = text.encode()  # several times faster than naming the codec and the error handler
     except UnicodeEncodeError:
         data = to_bytes(text)
-    return _bulk_head(len(data)) + data + b"\r\n"
+    return _bulk(data)
 
 
 def _line(marker: bytes) -> Callable[[str, int], bytes]:
@@ -149,12 +145,15 @@ def _line(marker: bytes) -> Callable[[str, int], bytes]:
 def _elements(marker: bytes) -> Callable[[Sequence[Reply], int], bytes]:
     """Make an encoder for a sequence type that RESP2 has no other word for than array."""
 
-    resp3_head = _heads(marker)
+    heads = {RESP2: _heads(b"*"), RESP3: _heads(marker)}
 
     def encode_elements(items: Sequence[Reply], protocol: int) -> bytes:
-        head = resp3_head if protocol == RESP3 else _array_head
-        encoded = [_ENCODERS[type(item)](item, protocol) for item in items]
-        return head(len(items)) + b"".join(encoded)
+        count = len(items)
+        head = heads[protocol][count] if count < SHORT_COUNT else None
+        parts = [head or b"%b%d\r\n" % (marker if protocol == RESP3 else b"*", count)]
+        for item in items:
+            parts.append(_ENCODERS[type(item)](item, protocol))
+        return b"".join(parts)
 
     return encode_elements
 
@@ -163,7 +162,7 @@ def _map(pairs: Mapping[str, Reply], protocol: int) -> bytes:
     encoded = [encode(part, protocol) for pair in pairs.items() for part in pair]
     if protocol == RESP3:
         return b"%%%d\r\n%b" % (len(pairs), b"".join(encoded))
-    return _array_head(len(encoded)) + b"".join(encoded)
+    return b"*%d\r\n%b" % (len(encoded), b"".join(encoded))
 
 
 def _double(value: float, protocol: int) -> bytes:

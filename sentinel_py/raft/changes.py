@@ -112,11 +112,15 @@ class Changes:
             return await self._remove_ourselves()
         if reason := self._majority_trouble(run_id):
             return reason
-        if reason := await member.driver.change(Remove(run_id)):
-            return f"{who} was not removed: {reason}"
-        # It learns of its removal from nobody else for sure; if it is away now, it will ask.
-        await member.peers.ask(run_id, Removed(member.cluster))
-        member.members_changed()
+        address = member.addresses[run_id]
+        member.visit(address)
+        try:
+            if reason := await member.driver.change(Remove(run_id)):
+                return f"{who} was not removed: {reason}"
+            # If it is away now, it will ask why it hears of no leader.
+            await member.peers.ask(run_id, Removed(member.cluster))
+        finally:
+            member.depart(address)
         return ""
 
     async def _remove_ourselves(self) -> str:
@@ -128,7 +132,10 @@ class Changes:
         if reason := await self._transfer():
             return reason
         leader = member.driver.status.leader
-        return await self._forward(leader, ("remove", member.run_id)) if leader else "no leader"
+        assert leader, "the transfer has ended with a leader"
+        reason = await self._forward(leader, ("remove", member.run_id))
+        # With our removal our streams end, maybe before the answer has come.
+        return "" if member.phase is Phase.REMOVED else reason
 
     def _majority_trouble(self, removed: str) -> str:
         assert self._member.driver
