@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from sentinel_py.client_kill import client_kill
 from sentinel_py.client_list import client_info, client_list
@@ -26,6 +25,7 @@ from sentinel_py.resp import (
     parse_integer,
     to_text,
 )
+from sentinel_py.session import QUIET_ALWAYS, QUIET_NEVER, QUIET_NEXT, Session
 from sentinel_py.tracking import (
     client_caching,
     client_getredir,
@@ -33,16 +33,10 @@ from sentinel_py.tracking import (
     client_trackinginfo,
 )
 
-if TYPE_CHECKING:
-    from sentinel_py.session import Session
-
 # CLIENT LIST is split at blanks: names must not have any.
 _PRINTABLE = re.compile(rb"[!-~]*")
 
 BAD_NAME = Error("ERR Client names cannot contain spaces, newlines or special characters.")
-
-# CLIENT REPLY: see `Session.quiet`. SKIP counts itself and the next command.
-_QUIET_NEVER, _QUIET_NEXT, _QUIET_ALWAYS = 0, 2, -1
 
 
 def is_printable(word: bytes) -> bool:
@@ -81,14 +75,14 @@ def client_setinfo(session: Session, args: list[bytes]) -> Answer:
 def client_reply(session: Session, args: list[bytes]) -> Answer:
     match args[2].lower():
         case b"on":
-            session.quiet = _QUIET_NEVER
+            session.quiet = QUIET_NEVER
             return OK
         case b"off":
-            session.quiet = _QUIET_ALWAYS
+            session.quiet = QUIET_ALWAYS
             return NO_REPLY
         case b"skip":
-            if session.quiet != _QUIET_ALWAYS:
-                session.quiet = _QUIET_NEXT
+            if session.quiet != QUIET_ALWAYS:
+                session.quiet = QUIET_NEXT
             return NO_REPLY
     return SYNTAX_ERROR
 

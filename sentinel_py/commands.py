@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sentinel_py.session import Session
 
 Answer: TypeAlias = "Reply | asyncio.Future[Reply]"
+# A handler must not change its arguments: the same list may be given to it again.
 Handler: TypeAlias = "Callable[[Session, list[bytes]], Answer]"
 
 # All categories an ACL rule may name, in the order in which they are listed. Most have no command

@@ -17,11 +17,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sentinel_py import __version__, config, directives, process, rewrite, tls
+from sentinel_py import __version__, config, directives, process, raft_commands, rewrite, tls
 from sentinel_py.acl import Acl, AclError, AclStore
 from sentinel_py.commands import CommandTable
 from sentinel_py.core import views
-from sentinel_py.core.messages import Level, Notice, Propose
+from sentinel_py.core.messages import Input, Level, Notice, Propose
 from sentinel_py.core.model import Settings, State
 from sentinel_py.core.sentinel import Sentinel
 from sentinel_py.generic_commands import base_commands
@@ -30,6 +30,10 @@ from sentinel_py.listeners import ListenError
 from sentinel_py.logs import LogFile, LogOptions
 from sentinel_py.node import Node
 from sentinel_py.notify import Notifier
+from sentinel_py.raft import report
+from sentinel_py.raft.files import RaftError
+from sentinel_py.raft.member import Member
+from sentinel_py.raft.storage import LocalStorage
 from sentinel_py.resolver import Resolver, resolve_now
 from sentinel_py.scripts import Scripts
 from sentinel_py.sentinel_commands import build
@@ -92,7 +96,7 @@ def _runner() -> asyncio.Runner:
 
 
 class Daemon:
-    """The parts of one sentinel; also the ``World`` of its node and the ``Host`` of its server."""
+    """The parts of one sentinel; also ``World`` of its node, ``Host`` of its server and member."""
 
     def __init__(self, loaded: config.Config, state: State, *, supervised: bool) -> None:
         settings = loaded.settings
@@ -115,13 +119,14 @@ class Daemon:
             self._assemble()
             self._announce_start()
             await self._server.start()
-        except (ListenError, AclError, tls.TlsError, config.ConfigError) as error:
+        except (ListenError, AclError, tls.TlsError, config.ConfigError, RaftError) as error:
             self._warn(str(error))
             if isinstance(error, tls.TlsError):
                 self._warn("Failed to configure TLS. Check logs for more info.")
             return 1
         self._begin()
         exit_code = await self._ended
+        await self._member.stop()
         self._end()
         return int(exit_code)
 
@@ -133,8 +138,16 @@ class Daemon:
             LinkOptions(tls.client_context(settings), settings.bind_source_addr or None),
         )
         self._resolver = Resolver(self._node.feed)
-        self._scripts = Scripts(self.state.constants, self._take_notice)
-        table = CommandTable([*base_commands(), build(self._node, self._scripts)])
+        self._scripts = Scripts(self.state.constants, self.notice)
+        port = settings.port or settings.tls_port
+        self._member: Member = Member(
+            self,
+            LocalStorage(os.path.join(settings.dir, f"raft-{port}")),
+            self.links.options,
+            random.Random(),
+        )
+        raft = raft_commands.build(self._member)
+        table = CommandTable([*base_commands(), build(self._node, self._scripts, raft)])
         for renamed in self._config.renamed:
             _rename(table, renamed)
         self._acl = _users(self._config, table)
@@ -146,9 +159,6 @@ class Daemon:
             tls.server_context(settings),
         )
         self.publisher = Notifier(self._log, self._server.publish, self._scripts)
-
-    def _take_notice(self, notice: Notice) -> None:
-        self.publisher.notice(notice)
 
     def _announce_start(self) -> None:
         port = self._config.settings.port
@@ -169,6 +179,7 @@ class Daemon:
             self.save(self.state)
         self._log.write(Level.NOTICE, f"Sentinel ID is {self.state.myid}")
         self._node.start()
+        self._member.start()
         if self._supervised:
             process.tell_systemd("STATUS=Ready to accept connections\nREADY=1\n")
 
@@ -213,12 +224,26 @@ class Daemon:
     def resolve(self, host: str) -> None:
         self._resolver.resolve(host)
 
-    def propose(self, effect: Propose) -> None:  # noqa: ARG002 - until there is a member
-        raise AssertionError("not a member of a Raft cluster")
+    def propose(self, effect: Propose) -> None:
+        self._member.propose(effect)
 
     def crash(self) -> None:
         self._warn("Exiting for SENTINEL SIMULATE-FAILURE")
         os._exit(CRASH_EXIT)
+
+    # Host of the member ---------------------------------------------------------------------------
+
+    def feed(self, event: Input) -> None:
+        self._node.feed(event)
+
+    def save_state(self) -> bool:
+        return self.save(self.state)
+
+    def notice(self, notice: Notice) -> None:
+        self.publisher.notice(notice)
+
+    def log(self, level: Level, text: str) -> None:
+        self._log.write(level, text)
 
     # Host: what clients' commands ask of the node ------------------------------------------------
 
@@ -239,7 +264,7 @@ class Daemon:
     def info_sections(self) -> list[tuple[str, list[tuple[str, object]]]]:
         scripts = self._scripts
         pairs = views.sentinel_info(self.state, self.now(), scripts.running, scripts.queued)
-        return [("Sentinel", pairs)]
+        return [("Sentinel", pairs), ("Raft", report.info(self._member))]
 
     def shutdown(self) -> None:
         if not self._ended.done():

@@ -22,7 +22,8 @@ class Endpoint:
         if accepted.family == socket.AF_UNIX:
             path = f"{own.decode() if isinstance(own, bytes) else own}:0"
             return cls(path, path, accepted.fileno(), is_unix=True, is_local=True)
-        peer = transport.get_extra_info("peername")
+        # A client that was gone before it was accepted has no address any more.
+        peer = transport.get_extra_info("peername") or ("?", 0)
         is_local = peer[0].startswith("127.") or peer[0] == "::1"
         return cls(_format(peer), _format(own), accepted.fileno(), is_local=is_local)
 

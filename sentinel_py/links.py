@@ -167,7 +167,7 @@ class _Connection(asyncio.Protocol):
 
     def _attempted(self, attempt: asyncio.Task[object]) -> None:
         if not attempt.cancelled() and (error := attempt.exception()):
-            self._fail(_reason(error))
+            self._fail(reason_of(error))
 
     def _fail(self, reason: str) -> None:
         if not self._over:
@@ -198,7 +198,7 @@ class _Connection(asyncio.Protocol):
         self._sink(LinkUp(self.link, transport.get_extra_info("sockname")[0]))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(_reason(exc) if exc else "connection closed by the other end")
+        self._fail(reason_of(exc) if exc else "connection closed by the other end")
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -340,7 +340,7 @@ def _encode(request: Request) -> bytes:
 _encode_again = lru_cache(maxsize=64)(encode_command)
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """A short text; asyncio and uvloop word the same failure differently, errno does not."""
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or error}"

@@ -72,15 +72,17 @@ def _remove(index: _Index, name: bytes, session: Session) -> None:
 
 def _subscribe(session: Session, word: bytes, names: list[bytes], kind: _Kind) -> Answer:
     index, held = kind(session)
+    answer: Answer = NO_REPLY
     for name in names:
         if name not in held:
             if session.subscription_count >= MAX_SUBSCRIPTIONS_PER_CLIENT:
-                return Error("ERR too many subscriptions")
+                answer = Error("ERR too many subscriptions")
+                break
             held[name] = None
             index.setdefault(name, {})[session] = None
         session.push(_confirmation(session, word, name))
     session.refresh()
-    return NO_REPLY
+    return answer
 
 
 def _unsubscribe(session: Session, word: bytes, names: list[bytes], kind: _Kind) -> Answer:

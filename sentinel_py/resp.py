@@ -8,6 +8,7 @@ of a client can break out of the line it is put on.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 RESP2, RESP3 = 2, 3
@@ -15,8 +16,9 @@ RESP2, RESP3 = 2, 3
 # Text is UTF-8 where it can be; other bytes survive the way through str unchanged.
 _UTF8 = ("utf-8", "surrogateescape")
 
-# Nearly all that is counted, bytes and elements, is fewer; their first lines are looked up.
-SHORT_COUNT = 256
+# Replies consist of the same field names and addresses again and again; what was encoded lately is
+# looked up. The longest texts are INFO texts, a few kilobytes each.
+KNOWN_TEXTS = 1024
 
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 _INT64 = range(-(2**63), 2**63)
@@ -110,26 +112,13 @@ def _word(word: bytes | str | int) -> bytes:
     return word if isinstance(word, bytes) else to_bytes(str(word))
 
 
-def _heads(marker: bytes) -> list[bytes]:
-    """The first lines of a counted type, by their count."""
-    return [b"%b%d\r\n" % (marker, count) for count in range(SHORT_COUNT)]
-
-
-_BULK_HEADS = _heads(b"$")
-
-
 def _bulk(data: bytes) -> bytes:
-    count = len(data)
-    head = _BULK_HEADS[count] if count < SHORT_COUNT else b"$%d\r\n" % count
-    return head + data + b"\r\n"
+    return b"$%d\r\n%b\r\n" % (len(data), data)
 
 
+@lru_cache(maxsize=KNOWN_TEXTS)
 def _text(text: str, _protocol: int) -> bytes:
-    try:
-        data = text.encode()  # several times faster than naming the codec and the error handler
-    except UnicodeEncodeError:
-        data = to_bytes(text)
-    return _bulk(data)
+    return _bulk(to_bytes(text))
 
 
 def _line(marker: bytes) -> Callable[[str, int], bytes]:
@@ -145,12 +134,8 @@ def _line(marker: bytes) -> Callable[[str, int], bytes]:
 def _elements(marker: bytes) -> Callable[[Sequence[Reply], int], bytes]:
     """Make an encoder for a sequence type that RESP2 has no other word for than array."""
 
-    heads = {RESP2: _heads(b"*"), RESP3: _heads(marker)}
-
     def encode_elements(items: Sequence[Reply], protocol: int) -> bytes:
-        count = len(items)
-        head = heads[protocol][count] if count < SHORT_COUNT else None
-        parts = [head or b"%b%d\r\n" % (marker if protocol == RESP3 else b"*", count)]
+        parts = [b"%b%d\r\n" % (marker if protocol == RESP3 else b"*", len(items))]
         for item in items:
             parts.append(_ENCODERS[type(item)](item, protocol))
         return b"".join(parts)

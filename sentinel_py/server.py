@@ -68,7 +68,7 @@ class Server:
         self.clients: dict[int, Session] = {}
         self.pubsub = PubSub()
         self.stats = Stats()
-        # Now, but for up to a second: good enough for ages, and free.
+        # `ticked_at` is now, but for up to a second: good enough for ages, and free.
         self.started_at = self.ticked_at = self.now()
         self._ssl_context = ssl_context
         self._next_client_id = 1

@@ -39,8 +39,7 @@ OUTPUT_LOW_MARK_BYTES = 256 * 1024
 # Replies are handed to the transport no later than when they are this long together.
 FLUSH_BYTES = 256 * 1024
 
-# `quiet` counts the replies that are not sent. CLIENT REPLY SKIP counts itself and the next
-# command.
+# `quiet` counts the replies that are not sent; CLIENT REPLY SKIP counts itself and the next one.
 QUIET_NEVER = 0
 QUIET_NEXT = 2
 QUIET_ALWAYS = -1
@@ -49,9 +48,7 @@ QUIET_ALWAYS = -1
 _HTTP_WORDS = (b"post", b"host:")
 
 # What a RESP2 client may still say once it has subscribed.
-_SUBSCRIBER_COMMANDS = frozenset(
-    {"ping", "subscribe", "unsubscribe", "psubscribe", "punsubscribe"},
-)
+_SUBSCRIBER_COMMANDS = frozenset(("ping", "subscribe", "unsubscribe", "psubscribe", "punsubscribe"))
 
 
 class Session(asyncio.Protocol):
@@ -99,7 +96,10 @@ class Session(asyncio.Protocol):
         self.server.admit(self, self._transport)
 
     def data_received(self, data: bytes) -> None:
-        assert not self._halted
+        if self._halted:
+            # TLS delivers what it had decrypted before it was told to stop.
+            assert self.closing
+            return
         self.active_at = self.server.ticked_at
         self._stats.reads += 1
         self._stats.input_bytes += len(data)
@@ -204,9 +204,8 @@ class Session(asyncio.Protocol):
     def refresh(self) -> None:
         """Derive anew what depends on the user, the protocol and the subscriptions."""
         options, is_subscriber = self.server.options, self.subscription_count > 0
-        self._output_limit = (
-            options.pubsub_output_limit if is_subscriber else options.normal_output_limit
-        )
+        limit = options.pubsub_output_limit if is_subscriber else options.normal_output_limit
+        self._output_limit = limit if limit.is_set else None
         # RESP2 cannot tell messages from replies, so such a subscriber is held to a few commands.
         self.is_in_subscriber_mode = is_subscriber and self.protocol == RESP2
         self.needs_auth = not self.authenticated and self.server.acl.default_needs_password
@@ -284,7 +283,7 @@ class Session(asyncio.Protocol):
             self._stats.writes += 1
             self._stats.output_bytes += len(data)
             self._transport.write(data)
-            if self._output_limit.is_set:
+            if self._output_limit is not None:
                 self.check_output_limit()
         if self._closes_after_reply and not self.closing:
             self.close()
@@ -302,7 +301,7 @@ class Session(asyncio.Protocol):
     def check_output_limit(self) -> None:
         """Close the client if it left too much unread, or a good deal for too long."""
         limit = self._output_limit
-        if self.closing or not limit.is_set:
+        if self.closing or limit is None:
             return
         waiting, now = self._transport.get_write_buffer_size(), self.server.now()
         if not 0 < limit.soft_bytes <= waiting:

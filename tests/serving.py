@@ -55,7 +55,10 @@ class Serving:
 
 
 def sentinel_command(answers):
-    """A container as the node adds it: one quick subcommand, one whose answer comes later."""
+    """A container as the node adds it: one quick subcommand, one whose answer comes later.
+
+    The latter is published on the channel `waiting`.
+    """
 
     def address(session, args):
         return ["127.0.0.1", "6379"]
@@ -63,6 +66,7 @@ def sentinel_command(answers):
     def wait(session, args):
         future = asyncio.get_running_loop().create_future()
         answers.append(future)
+        session.server.publish("waiting", "")
         return future
 
     subcommands = [

@@ -166,6 +166,7 @@ def test_a_pattern_behind_all_is_refused(rules, flag):
         ("(+subscribe &a) (+publish &b)", "PUBLISH b x", None),
         ("&* (+subscribe)", "SUBSCRIBE a", (CHANNEL, "a")),
         ("(+subscribe &a) (+subscribe &b)", "SUBSCRIBE b a", (CHANNEL, "a")),
+        ("(+subscribe &a) (+subscribe &b)", "SUBSCRIBE a b", (CHANNEL, "b")),
     ],
 )
 def test_what_is_permitted(rules, words, refused):

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentinel_py import request_parser
 from sentinel_py.request_parser import (
+    MAX_KNOWN_CHUNK_BYTES,
+    MAX_KNOWN_CHUNKS,
     MAX_LINE_BYTES,
     RequestParser,
     RequestTooLargeError,
@@ -171,3 +174,30 @@ def test_authentication_counts_for_what_follows_in_the_chunk():
     made.authenticated = True
     assert list(requests) == [[b"a"] * 11, [b"PING"]]
     assert made.pending_bytes == 0
+
+
+def test_no_password_is_kept():
+    """Chunks are remembered for speed, but not those that may have a secret in them."""
+    made = parser()
+    secrets = (
+        ["AUTH", "secret"],
+        ["auth", "user", "secret"],
+        ["HELLO", "3", "AUTH", "user", "secret"],
+        ["ACL", "SETUSER", "u", ">secret"],
+        ["SENTINEL", "SET", "m", "auth-pass", "secret"],
+    )
+    for words in secrets:
+        chunk = PING + encode_command(words)
+        for _ in range(2):
+            assert len(outcome(made, chunk)) == 2
+    assert not [chunk for chunk in request_parser._known_chunks if b"secret" in chunk]
+
+
+def test_few_and_short_chunks_are_kept():
+    """A flood of different requests does not stay in memory."""
+    made = parser()
+    for number in range(3 * MAX_KNOWN_CHUNKS):
+        outcome(made, encode_command(["PING", number]))
+    outcome(made, PING * MAX_KNOWN_CHUNK_BYTES)
+    assert len(request_parser._known_chunks) <= MAX_KNOWN_CHUNKS
+    assert max(map(len, request_parser._known_chunks)) <= MAX_KNOWN_CHUNK_BYTES

@@ -5,6 +5,7 @@ import os
 import socket
 import ssl
 import stat
+import struct
 import subprocess
 
 import pytest
@@ -155,6 +156,18 @@ async def test_a_client_that_left_drops_its_answer(arrive):
             assert await client.ask_raw("PING") == PONG
 
 
+async def test_an_event_stands_behind_a_later_answer_too():
+    """What a request causes is told behind its reply, whenever that comes."""
+    async with serving() as running, await running.connect() as client:
+        await client.ask("HELLO", "3")
+        await client.ask_raw("SUBSCRIBE", "waiting")
+        client.request("SENTINEL", "WAIT")
+        await eventually(lambda: running.answers)
+        running.answers[0].set_result(1)
+        assert await client.raw() == b":1\r\n"
+        assert (await client.raw()).startswith(b">3\r\n$7\r\nmessage\r\n$7\r\nwaiting\r\n")
+
+
 async def test_an_answer_that_is_called_off_ends_the_connection():
     """There is nothing that could be said in its place."""
     async with serving() as running, await running.connect() as client:
@@ -183,6 +196,18 @@ async def test_a_client_that_does_not_read_is_not_read_from():
         client.go_on_reading()
         for _ in range(count):
             assert len(await client.raw()) == 1009
+
+
+async def test_short_requests_with_long_replies_do_not_fill_the_memory():
+    """One chunk of requests is left off in the middle when its replies are not taken."""
+    async with serving() as running, await running.connect() as client:
+        count = 10_000
+        client.stop_reading()
+        client.send(b"COMMAND DOCS\r\n" * count)
+        (session,) = running.server.clients.values()
+        await eventually(lambda: session.output_bytes > OUTPUT_HIGH_MARK_BYTES)
+        assert session.output_bytes < 2 * OUTPUT_HIGH_MARK_BYTES
+        assert running.server.stats.commands < count / 2
 
 
 async def test_a_slow_subscriber_is_cut_and_the_others_lose_nothing():
@@ -333,6 +358,26 @@ async def test_tls(tmp_path):
             assert await plain.ask_raw("PING") == PONG
 
 
+async def test_a_mistake_over_tls_ends_like_any_other(tmp_path, caplog):
+    """What the client sent behind it, and TLS had decrypted already, is dropped."""
+    cert, key = certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, key)
+    async with serving(ssl_context=context, port=0, tls_port=free_port()) as running:
+        client = await Client.connect(
+            port=running.server.options.tls_port,
+            ssl=ssl.create_default_context(cafile=cert),
+            server_hostname="localhost",
+        )
+        async with client:
+            client.send(b"*x\r\n")
+            client.send(b"SHUTDOWN\r\n" * 1000)
+            assert await client.rest() == b"-ERR Protocol error: invalid multibulk length\r\n"
+            await eventually(lambda: not running.server.clients)
+    assert not running.node.is_shut_down
+    assert not caplog.records
+
+
 async def test_closing_closes_everything():
     """Clients are cut, the port is free, and publishing reaches nobody."""
     async with serving() as running, await running.connect() as client:
@@ -343,6 +388,22 @@ async def test_closing_closes_everything():
         assert running.server.publish("c", "x") == 0
         with pytest.raises(ConnectionRefusedError):
             await running.connect()
+
+
+def test_clients_that_are_gone_at_once_do_no_harm(caplog):
+    """They have no address any more when uvloop accepts them."""
+
+    async def scenario():
+        async with serving() as running:
+            for _ in range(100):
+                hasty = socket.create_connection(("127.0.0.1", running.port))
+                hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                hasty.close()
+            await eventually(lambda: running.server.stats.connections == 100)
+            await eventually(lambda: not running.server.clients)
+
+    uvloop.run(scenario())
+    assert not caplog.records
 
 
 async def test_nothing_is_left_of_clients_that_went():

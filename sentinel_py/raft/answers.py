@@ -54,7 +54,7 @@ class Answers:
             case Removed(cluster):
                 return self._removed(run_id, cluster)
             case Forwarded(words):
-                return self._forwarded(words)
+                return self._forwarded(run_id, words)
 
     def standing(self) -> Standing:
         member = self._member
@@ -65,7 +65,9 @@ class Answers:
             phase=member.phase,
             listed=member.found_ids,
             knows=member.known_peers,
-            members=member.addresses | member.changes.joining if is_member else {},
+            founders=member.identity.founders if member.identity else (),
+            members=member.addresses if is_member else {},
+            joining=member.changes.joining,
             leader=member.leader or "",
         )
 
@@ -92,6 +94,7 @@ class Answers:
             run_id=member.run_id,
             cluster=question.cluster,
             founder=run_id,
+            founders=tuple(sorted(question.members)),
             addresses=question.members,
             by_order=question.by_order,
         )
@@ -102,7 +105,7 @@ class Answers:
         if identity is None or identity.cluster != cluster:
             return No("it has made no such promise")
         if member.phase is Phase.PREPARED:
-            if not member.become(identity.at(Phase.MEMBER), tuple(identity.addresses)):
+            if not member.become(identity.at(Phase.MEMBER)):
                 return _DISK
             member.begin_anew()
         return Yes()
@@ -126,10 +129,15 @@ class Answers:
             return _FAILOVER
         if member.phase is Phase.REMOVED:
             member.forget_past()
-        members = {**question.members, member.run_id: question.address}
-        if not member.become(
-            Identity(Phase.MEMBER, member.run_id, question.cluster, "", members), ()
-        ):
+        identity = Identity(
+            phase=Phase.MEMBER,
+            run_id=member.run_id,
+            cluster=question.cluster,
+            founder="",
+            founders=question.founders,
+            addresses={**question.members, member.run_id: question.address},
+        )
+        if not member.become(identity):
             return _DISK
         member.begin_anew()
         return Yes(member.run_id)
@@ -140,7 +148,9 @@ class Answers:
             member.leave()
         return Yes()
 
-    def _forwarded(self, words: tuple[str, ...]) -> asyncio.Future[Answer]:
+    def _forwarded(self, run_id: str, words: tuple[str, ...]) -> Answer | asyncio.Future[Answer]:
+        if run_id not in self._member.addresses:
+            return No("orders are taken from members only")
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
         async def carry_out() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 REACHED_WITHIN_S = 3.0
 """Name look-up, connection and proof; a sentinel that is up is reached in milliseconds."""
 
-DONE_WITHIN_S = 15.0
+DONE_WITHIN_S = 25.0
 """A forwarded order; longer than all of its steps may take together."""
 
 LOOK_EVERY_S = 0.02
@@ -35,7 +35,7 @@ class Changes:
     def __init__(self, member: Member) -> None:
         self._member = member
         self._is_busy = False
-        self.joining: dict[str, str] = {}  # who is being added: its address by its id
+        self.joining: tuple[str, ...] = ()  # who is being added
 
     async def carry_out(self, words: tuple[str, ...], *, is_forwarded: bool = False) -> str:
         """Obey here, or have the leader obey; empty when it is done."""
@@ -78,7 +78,7 @@ class Changes:
         try:
             return await self._add_visited(address)
         finally:
-            self.joining = {}
+            self.joining = ()
             member.depart(address)
 
     async def _add_visited(self, address: str) -> str:
@@ -90,12 +90,15 @@ class Changes:
             return f"{address} is not reached: {member.peers.trouble_at(address)}"
         if found in member.addresses:
             return f"{address} is the member {found} already"
-        answer = await member.peers.ask(found, Adopt(member.cluster, member.addresses, address))
+        assert member.identity
+        founders = member.identity.founders
+        question = Adopt(member.cluster, founders, member.addresses, address)
+        answer = await member.peers.ask(found, question)
         if not isinstance(answer, Yes):
             return f"{address} refused: {answer.reason if isinstance(answer, No) else 'no answer'}"
         run_id = answer.text
         await _until(lambda: member.driver is None or member.driver.is_connected(run_id))
-        self.joining = {run_id: address}
+        self.joining = (run_id,)
         if reason := await member.driver.change(Add(run_id)):
             # If it is no member then, it learns so when it asks why it hears of no leader.
             return f"{address} was not added: {reason}"

@@ -92,12 +92,12 @@ def _read_flag(reader: _Reader) -> bool:
 
 
 def _write_proposal(value: Any) -> bytes:
-    return _LENGTH.pack(len(value)) + _checked(value, (REGULAR, MEMBERSHIP))
+    return _LENGTH.pack(len(value)) + _checked(value, (REGULAR,))
 
 
 def _read_proposal(reader: _Reader) -> bytes:
     (length,) = reader.numbers(_LENGTH)
-    return _checked(reader.take(length), (REGULAR, MEMBERSHIP))
+    return _checked(reader.take(length), (REGULAR,))
 
 
 def _write_entries(value: Any) -> bytes:

@@ -8,10 +8,10 @@ woken, never inside its own calls; whatever was asked of it ends.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
-
-from sentinel_py.raft.engine import Engine, Outcome, Status
 
 from sentinel_py.core import ledger, snapshot
 from sentinel_py.core.messages import (
@@ -24,8 +24,12 @@ from sentinel_py.core.messages import (
     RaftView,
 )
 from sentinel_py.raft import addresses
+from sentinel_py.raft.codec import CodecError
 from sentinel_py.raft.disk import Disk
+from sentinel_py.raft.engine import Engine, Status
 from sentinel_py.raft.membership import Change
+from sentinel_py.raft.proposals import Done, Outcome
+from sentinel_py.resp import ProtocolError
 
 if TYPE_CHECKING:
     from sentinel_py.raft.member import Member
@@ -51,6 +55,8 @@ class Driver:
         self._snapshot_at = self._loop.time()
         self._view: RaftView | None = None
         self._links: set[str] = set()
+        self._unsettled: set[Callable[[Outcome], None]] = set()
+        self._proposed: list[tuple[bytes, Done]] = []  # since the last step
         self.status: Status = self._engine.status()
 
     def start(self) -> None:
@@ -61,6 +67,13 @@ class Driver:
         self._is_closed = True
         if self._timer:
             self._timer.cancel()
+
+    def abandon(self) -> None:
+        """Stop for good while the core goes on: it leads nothing, and waits for nothing."""
+        self.close()
+        for settle in list(self._unsettled):
+            settle(Outcome.UNKNOWN)
+        self._member.host.feed(RaftView((), None, False, False, self.status.term))
 
     # Steps
 
@@ -75,6 +88,9 @@ class Driver:
         self._is_due = False
         if self._timer:
             self._timer.cancel()
+        proposed, self._proposed = self._proposed, []
+        for command, done in proposed:
+            self._engine.propose(command, done)
         self._engine.step()
         self._timer = self._loop.call_later(self._engine.next_tick_ms / 1000, self._drive)
         self._look()
@@ -82,7 +98,11 @@ class Driver:
     # Links
 
     def receive(self, run_id: str, message: bytes) -> None:
-        self._engine.receive(run_id, message)
+        """Take a message in; ProtocolError if it is none."""
+        try:
+            self._engine.receive(run_id, message)
+        except CodecError as error:
+            raise ProtocolError(str(error)) from None
         self._soon()
 
     def connected(self, run_id: str) -> None:
@@ -95,31 +115,49 @@ class Driver:
         self._engine.disconnected(run_id)
         self._soon()
 
+    def died(self, run_id: str) -> None:
+        """Its process has ended for certain: whoever followed it need not wait for a timeout."""
+        self._engine.disconnected(run_id, is_dead=True)
+        self._soon()
+
     def is_connected(self, run_id: str) -> bool:
         return run_id in self._links
 
     # What is asked of it
 
     def propose(self, effect: Propose) -> None:
-        def done(outcome: Outcome, _result: object) -> None:
+        def ended(outcome: Outcome) -> None:
             if outcome is not Outcome.DONE:
-                ended = ProposalEnded(effect.entry_id, certain=outcome is Outcome.REFUSED)
-                self._loop.call_soon(self._member.host.feed, ended)
+                is_certain = outcome is Outcome.REFUSED
+                self._member.host.feed(ProposalEnded(effect.entry_id, certain=is_certain))
 
-        self._engine.propose(ledger.encode(effect.entry_id, effect.entry), done)
+        # Maybe from within a step, by the core that has just applied an entry.
+        command = ledger.encode(effect.entry_id, effect.entry)
+        self._proposed.append((command, self._settling(ended)))
         self._soon()
+
+    def _settling(self, act: Callable[[Outcome], None]) -> Done:
+        """What the engine calls with an outcome; ``act`` gets it once, outside of the engine."""
+
+        def settle(outcome: Outcome) -> None:
+            if settle in self._unsettled:
+                self._unsettled.remove(settle)
+                self._loop.call_soon(act, outcome)
+
+        self._unsettled.add(settle)
+        return lambda outcome, _result: settle(outcome)
 
     async def change(self, change: Change) -> str:
         """Change the members; empty when it is done, or why it is not."""
-        outcome = self._loop.create_future()
-        self._engine.change(change, lambda *result: _settle(outcome, result[0]))
+        outcome: asyncio.Future[Outcome] = self._loop.create_future()
+        self._engine.change(change, self._settling(lambda it: _settle(outcome, it)))
         self._soon()
         return _CHANGE_TEXTS[await outcome]
 
     async def transfer(self, run_id: str | None = None) -> str:
         """Have another one lead; empty when it does, or why it does not."""
-        outcome = self._loop.create_future()
-        self._engine.transfer(run_id, lambda *result: _settle(outcome, result[0]))
+        outcome: asyncio.Future[Outcome] = self._loop.create_future()
+        self._engine.transfer(run_id, self._settling(lambda it: _settle(outcome, it)))
         self._soon()
         if await outcome is Outcome.REFUSED:
             return "no member can take the lead"
@@ -133,7 +171,9 @@ class Driver:
     async def hand_over(self) -> None:
         """Before the end: let somebody else lead, if we do."""
         if self.status.leader == self._member.run_id and len(self.status.members) > 1:
-            await self.transfer()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HAND_OVER_WITHIN_S):
+                    await self.transfer()
 
     @property
     def snapshot_age_ms(self) -> int:
@@ -176,26 +216,24 @@ class Driver:
         self._member.host.feed(view)
 
     def _tell(self, before: Status, now: Status, *, first: bool) -> None:
-        if first or set(before.members) != set(now.members):
+        come, gone = {*now.members} - {*before.members}, {*before.members} - {*now.members}
+        for run_id in sorted(gone):
+            self._notice("-raft-member", self._described(run_id))
+        if first or come or gone:
             self._member.members_changed()
-        if not first:
-            for run_id in sorted({*now.members} - {*before.members}):
-                self._notice("+raft-member", self._described(run_id))
-            for run_id in sorted({*before.members} - {*now.members}):
-                self._notice("-raft-member", self._described(run_id))
-        if before.leader != now.leader or (now.leader and before.term != now.term):
-            if now.leader is None:
-                self._notice("-raft-leader", self._described(before.leader or ""))
-            else:
-                self._notice("+raft-leader", f"{self._described(now.leader)} term {now.term}")
+        for run_id in sorted(come):
+            self._notice("+raft-member", self._described(run_id))
+        if now.leader is None and before.leader is not None:
+            self._notice("-raft-leader", self._described(before.leader))
+        elif now.leader is not None and (first or _lead(before) != _lead(now)):
+            self._notice("+raft-leader", f"{self._described(now.leader)} term {now.term}")
         if before.has_majority != now.has_majority:
-            self._notice(
-                "+raft-majority" if now.has_majority else "-raft-majority", f"term {now.term}"
-            )
+            sign = "+" if now.has_majority else "-"
+            self._notice(f"{sign}raft-majority", f"term {now.term}")
 
     def _described(self, run_id: str) -> str:
-        """An id as notices name it: ``<id> <ip> <port>``."""
-        address = self._member.addresses.get(run_id)
+        """A member as notices name it: ``<id> <ip> <port>``."""
+        address = self._member.address_of(run_id)
         host, port = addresses.split(address) if address else ("?", 0)
         return f"{run_id} {host} {port}"
 
@@ -203,13 +241,17 @@ class Driver:
         self._member.host.notice(Notice(Level.WARNING, name, text))
 
 
+def _settle(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not future.done():
+        future.set_result(outcome)
+
+
+def _lead(status: Status) -> tuple[str | None, int]:
+    return status.leader, status.term
+
+
 _CHANGE_TEXTS = {
     Outcome.DONE: "",
     Outcome.REFUSED: "the change was refused, try again",
     Outcome.UNKNOWN: "it was not confirmed in time, and may still come: see SENTINEL RAFT MEMBERS",
 }
-
-
-def _settle(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
-    if not future.done():
-        future.set_result(outcome)

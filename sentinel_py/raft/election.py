@@ -1,10 +1,10 @@
 """When to stand, whom to let stand, and how long a leader may rely on being one.
 
-PySyncObj elects; this decides when it may. Before it stands, a member asks whether it would get the
-votes (PreVote, Raft dissertation, section 9.6), so that one that was cut off does not come back with
-a higher term and bring the leader down. Whoever has heard of a leader grants nothing for as long as
-the shortest election takes. From that follows the lease: a leader that knows of a majority which
-heard of it less than that ago knows that there is no other.
+PySyncObj elects; this decides when it may. Before it stands, a member asks whether it would get
+the votes (PreVote, Raft dissertation, section 9.6), so that one that was cut off does not come back
+with a higher term and bring the leader down. Whoever has heard of a leader grants nothing for as
+long as the shortest election takes. From that follows the lease: a leader that knows of a majority
+which heard of it less than that ago knows that there is no other.
 
 The rule guarded: what the lease rests upon is never promised twice, neither to another candidate,
 nor after a restart, nor by a leader that has told another one to stand.
@@ -50,6 +50,7 @@ class Election:
         self._put_off()
         self._round = 0
         self._grants: set[str] | None = None  # of the round, while it is open
+        self._will_stand = False
         self._is_forced = False
         self._led = False
         self._heard_at: dict[str, int] = {}  # what the lease rests upon
@@ -58,25 +59,27 @@ class Election:
         self._handover: _Handover | None = None
 
     @property
-    def next_at(self) -> int:
+    def next_at(self) -> int | None:
         """When there is something to do, if nothing happens before."""
-        handover_at = self._handover.deadline_at if self._handover else self._deadline_at
-        return handover_at if self._core.is_leader else min(handover_at, self._deadline_at)
+        if self._handover:
+            return self._handover.deadline_at
+        return self._deadline_at if self._core.is_voter and not self._core.is_leader else None
 
     def before_tick(self) -> None:
         core = self._core
-        core.hold_election()
-        self._is_forced = False
         if self._handover:
             self._hand_over(self._handover)
-        if core.is_leader:
-            self._led = True
-            return
-        if self._led:
-            self._led = False
+        if self._led and not core.is_leader:
             self._put_off()
-        if core.is_voter and core.now_ms >= self._deadline_at:
+        self._led = core.is_leader
+        if core.is_voter and not core.is_leader and core.now_ms >= self._deadline_at:
             self._ask_around()
+        if self._will_stand and not core.is_leader:
+            core.stand()
+        else:
+            core.hold_election()
+            self._is_forced = False
+        self._will_stand = False
 
     def lost(self, peer: str) -> None:
         """The process of this peer is gone, and with it everything it was promised."""
@@ -117,10 +120,10 @@ class Election:
 
     def _stand(self, *, is_forced: bool) -> None:
         self._grants = None
+        self._will_stand = True
         self._is_forced = is_forced
         self._leader_is_dead = False
         self._put_off()
-        self._core.stand()
 
     def mark(self, request: Message) -> None:
         """Complete a request for a vote: it is forced if the leader told us to stand."""
@@ -137,6 +140,7 @@ class Election:
         self._leader_heard_at = self._core.now_ms
         self._leader_is_dead = False
         self._grants = None
+        self._will_stand = False
         self._put_off()
 
     def on_pre_vote(self, peer: str, message: Message) -> None:
@@ -204,9 +208,10 @@ class Election:
         needed = len(core.membership.current) // 2  # besides ourselves
         if needed == 0:
             return True
-        heard = sorted((self.heard_at(it) or 0 for it in core.peers), reverse=True)
+        heard = sorted(it for it in map(self.heard_at, core.peers) if it is not None)
         # A tenth less than was promised, for clocks that run at different speeds.
-        return now_ms < heard[needed - 1] + self._timing.min_election_ms * 9 // 10
+        lease_ms = self._timing.min_election_ms * 9 // 10
+        return len(heard) >= needed and now_ms < heard[-needed] + lease_ms
 
     def has_leader(self, now_ms: int) -> bool:
         """Whether somebody leads a majority, as far as this member can know."""

@@ -1,8 +1,8 @@
 """PySyncObj, and every private name of it that we use: no other module knows them.
 
 `Core` wraps one SyncObj. What a message may do to it is decided in `replication` and `election`;
-here stands how it is done. The rule guarded: a version of PySyncObj that lacks a name, or is not the
-one that the guards were made for, does not start.
+here stands how it is done. The rule guarded: a version of PySyncObj that lacks a name, or is not
+the one that the guards were made for, does not start.
 """
 
 from __future__ import annotations
@@ -40,9 +40,13 @@ _NEVER = float("inf")
 
 
 class Role(Enum):
+    """What a member is. The first three are PySyncObj's."""
+
     FOLLOWER = 0
     CANDIDATE = 1
     LEADER = 2
+    LEARNER = 3  # has no vote, or none any more
+    HALTED = 4  # its disk has failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ class Core:
 
     @property
     def role(self) -> Role:
-        return Role(self._raft._SyncObj__raftState)
+        return Role(self._raft._SyncObj__raftState) if self.is_voter else Role.LEARNER
 
     @property
     def is_leader(self) -> bool:
@@ -153,7 +157,7 @@ class Core:
     def next_index(self, peer: str) -> int:
         return int(self._raft._SyncObj__raftNextIndex[Member(peer)])
 
-    def is_replica(self, peer: str) -> bool:
+    def is_follower(self, peer: str) -> bool:
         """Whether this leader sends the log there: to voters, and to a member that joins."""
         return Member(peer) in self._raft._SyncObj__raftNextIndex
 
@@ -204,10 +208,6 @@ class Core:
 
     def submit(self, command: bytes, callback: Callback) -> None:
         self._raft._applyCommand(command, callback)
-
-    def submit_for(self, peer: str, request_id: int, command: bytes) -> None:
-        """A command that another member forwarded; the answer goes to it."""
-        self._raft._applyCommand(command, (Member(peer), request_id))
 
     def sweep(self, is_over: Callable[[Callback], bool]) -> None:
         """Settle and forget callbacks that PySyncObj would keep for ever."""

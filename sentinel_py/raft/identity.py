@@ -7,7 +7,6 @@ member that forgot its votes must not come back under the same id.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -46,14 +45,16 @@ class IdentityError(Exception):
 class Identity:
     """``addresses`` by id: all members that we know of, ourselves included.
 
-    ``founder`` has formed the cluster. ``by_order`` tells that it did so by SENTINEL RAFT FORM, and
-    that until the cluster exists this sentinel works in classic mode.
+    ``founders`` are the members that the cluster began with: every journal starts from them.
+    ``founder`` has formed it. ``by_order`` tells that it did so by SENTINEL RAFT FORM, and that
+    until the cluster exists this sentinel works in classic mode.
     """
 
     phase: Phase
     run_id: str
     cluster: str
     founder: str
+    founders: tuple[str, ...]
     addresses: dict[str, str]
     by_order: bool = False
 
@@ -98,9 +99,16 @@ class IdentityFile:
     def clear(self) -> None:
         """Forget everything; the journal first, so that it is never left without its id."""
         for name in (journal.NAME, _NAME):
-            with contextlib.suppress(FileNotFoundError):
+            if self._has(name):
                 self._disk.remove(name)
         self._disk.sync_dir()
+
+    def _has(self, name: str) -> bool:
+        try:
+            self._disk.read(name)
+        except FileNotFoundError:
+            return False
+        return True
 
 
 def _identity(text: bytes) -> Identity:

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from sentinel_py.raft import snapshot as snapshots
 from sentinel_py.raft.disk import Disk
 from sentinel_py.raft.membership import NO_OP
-from sentinel_py.raft.snapshot import Entry, Snapshot
+from sentinel_py.raft.snapshot import FIRST_INDEX, Entry, Snapshot
 
 NAME = "journal"
 _NEW_NAME = "journal.new"
@@ -63,7 +63,8 @@ def create(disk: Disk, member_id: str, members: tuple[str, ...]) -> None:
     """A journal for a new member. Without members it waits until a leader adds it."""
     assert not exists(disk), "a journal is never replaced: its member has voted"
     # The same two entries in every new journal, so that any two logs have a beginning in common.
-    start = Snapshot(Entry(NO_OP, 0, 0), Entry(NO_OP, 1, 0), tuple(sorted(members)), b"")
+    previous, last = (Entry(NO_OP, index, 0) for index in (FIRST_INDEX - 1, FIRST_INDEX))
+    start = Snapshot(previous, last, tuple(sorted(members)), b"")
     records = _text_record(b"I", member_id) + _snapshot_record(start)
     _write_new(disk, _HEADER + _frame(records, len(_HEADER), 0))
     disk.rename(_NEW_NAME, NAME)
@@ -81,9 +82,9 @@ class Journal:
         self.entries: list[Entry] = []
         self.term = 0
         self.voted_for: str | None = None
-        self.commit_index = 1
+        self.commit_index = FIRST_INDEX
         self._pending: list[bytes] = []
-        self._written_commit_index = 1
+        self._written_commit_index = FIRST_INDEX
         self.has_unsynced_vote = False
         data = disk.read(NAME)
         self.size = self._replay(data)

@@ -18,19 +18,18 @@ from typing import Protocol
 from sentinel_py.core.messages import Input, Level, Notice, ProposalEnded, Propose
 from sentinel_py.core.model import Raft, State
 from sentinel_py.links import LinkOptions
-from sentinel_py.raft import formation, journal
+from sentinel_py.raft import formation
 from sentinel_py.raft.adapters import LibraryError
 from sentinel_py.raft.answers import Answers
 from sentinel_py.raft.changes import Changes
-from sentinel_py.raft.disk import Disk, FolderInUseError
 from sentinel_py.raft.driver import Driver
+from sentinel_py.raft.files import Files, RaftError, Storage
 from sentinel_py.raft.handshake import Introduction
-from sentinel_py.raft.identity import Identity, IdentityError, IdentityFile, Phase
+from sentinel_py.raft.identity import Identity, Phase
 from sentinel_py.raft.journal import JournalDamagedError
 from sentinel_py.raft.peers import Peers
 from sentinel_py.raft.questions import Answer, AskStanding, Question, Standing
 from sentinel_py.raft.seeking import Seeker
-from sentinel_py.storage import cause
 
 LOOK_EVERY_S = 1.0
 """Addresses that are not known yet, and whether we were removed, are asked for this often."""
@@ -52,22 +51,6 @@ class Host(Protocol):
     def log(self, level: Level, text: str) -> None: ...
 
 
-class RaftError(Exception):
-    """The Raft files cannot be used; one line for the operator."""
-
-
-class Storage(Protocol):
-    """Where the files of Raft are, once there are any."""
-
-    @property
-    def name(self) -> str: ...
-    def exists(self) -> bool: ...
-    def open(self) -> Disk:
-        """Always the same disk, made when it is first opened."""
-
-    def close(self) -> None: ...
-
-
 class Member:
     """All of Raft that is not the engine's."""
 
@@ -77,41 +60,35 @@ class Member:
         self.peers = Peers(self, options, rng)
         self.changes = Changes(self)
         self.driver: Driver | None = None
-        self._storage = storage
+        self._files = Files(storage, lambda text: self.log(Level.WARNING, text))
         self._rng = rng
         self._seeker = Seeker(self)
         self._answers = Answers(self)
         self._visited: set[str] = set()  # addresses that an order needs, members or not
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopped = False
-        self.identity = self._load()
-        self.phase = self._first_phase()
-        if self.phase is not Phase.CLASSIC and not (self.identity and self.identity.by_order):
+        if self.identity:
+            self.state.myid = self.identity.run_id
+        self.phase = self._settled_phase()
+        if not self._works_as_classic():
             self._enter_raft_mode()
         if self.phase is Phase.MEMBER:
             self.driver = self._engine_room()
 
-    def _load(self) -> Identity | None:
-        if not self._storage.exists():
-            return None
-        try:
-            identity = IdentityFile(self._storage.open()).load()
-        except (IdentityError, FolderInUseError) as error:
-            raise RaftError(f"{self._storage.name}: {error}") from None
-        if identity:
-            self.state.myid = identity.run_id
-        return identity
-
-    def _first_phase(self) -> Phase:
+    def _settled_phase(self) -> Phase:
         if self.identity is None:
             return Phase.SEEKING if self.state.settings.raft_peers else Phase.CLASSIC
         return self.identity.phase
 
+    def _works_as_classic(self) -> bool:
+        by_order = self.identity is not None and self.identity.by_order
+        return self.phase is Phase.CLASSIC or (self.phase is Phase.PREPARED and by_order)
+
     def _engine_room(self) -> Driver:
         try:
-            return Driver(self, self._storage.open(), self._rng)
+            return Driver(self, self._files.disk, self._rng)
         except (JournalDamagedError, LibraryError, OSError) as error:
-            raise RaftError(f"{self._storage.name}: {error}") from None
+            raise RaftError(f"{self._files.name}: {error}") from None
 
     # What others read
 
@@ -124,12 +101,21 @@ class Member:
         return self.state.myid
 
     @property
+    def identity(self) -> Identity | None:
+        return self._files.identity
+
+    @property
     def cluster(self) -> str:
         return self.identity.cluster if self.identity and self.phase is Phase.MEMBER else ""
 
     @property
     def listed(self) -> list[str]:
-        return self.state.settings.raft_peers
+        """The addresses that are to be a cluster; those of a promise outlive the directive."""
+        listed = self.state.settings.raft_peers
+        promised = self.identity if self.phase is Phase.PREPARED else None
+        if not listed and promised and not promised.by_order:
+            return list(promised.addresses.values())
+        return listed
 
     @property
     def own_address(self) -> str:
@@ -186,9 +172,9 @@ class Member:
     # Start and end
 
     def start(self) -> None:
+        self._explain_start()
         if self.driver:
             self.driver.start()
-        self._explain_start()
         self._dial()
         self._seek()
         self.spawn(self._look_around())
@@ -206,7 +192,7 @@ class Member:
         self.peers.close()
         if self.driver:
             self.driver.close()
-        self._storage.close()
+        self._files.close()
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Run this beside everything else, until it ends or we do."""
@@ -256,8 +242,9 @@ class Member:
     def promise(self, identity: Identity) -> bool:
         """Put on disk that we will be in this cluster; False if the disk does not take it."""
         is_idle = self.phase is Phase.CLASSIC
-        if not self._keep(identity):
+        if not self._files.keep(identity):
             return False
+        self.phase = Phase.PREPARED
         self._dial()
         if is_idle:
             self._seek()
@@ -266,16 +253,21 @@ class Member:
     def forget_promise(self) -> None:
         """The cluster that an operator has begun will not be. A listed one may still come."""
         if self.phase is Phase.PREPARED and self.identity and self.identity.by_order:
-            self._forget()
+            self._files.forget()
             self.phase = Phase.CLASSIC
             self._dial()
 
     def take_place(self, standing: Standing) -> None:
         """Take the place that a cluster has for us; we have never been there before."""
         identity = Identity(
-            Phase.MEMBER, self.run_id, standing.cluster, standing.run_id, standing.members
+            phase=Phase.MEMBER,
+            run_id=self.run_id,
+            cluster=standing.cluster,
+            founder="",
+            founders=standing.founders,
+            addresses=standing.members,
         )
-        if self.become(identity, tuple(standing.members)):
+        if self.become(identity):
             self.begin_anew()
 
     def change_id(self) -> None:
@@ -287,13 +279,11 @@ class Member:
         self.state.myid = secrets.token_hex(20)
         self.host.save_state()
 
-    def become(self, identity: Identity, members: tuple[str, ...]) -> bool:
-        """Be a member from now on; without ``members``, one that the leader has to add first."""
-        # At each point of a crash the disk says what is there: a promise, or all of a member.
-        if not self._keep(identity.at(Phase.PREPARED)) or not self._make_journal(members):
+    def become(self, identity: Identity) -> bool:
+        """Be a member from now on; one that is no founder waits until the leader has added it."""
+        if not self._files.keep_member(identity):
             return False
-        if not self._keep(identity):
-            return False
+        self.phase = Phase.MEMBER
         self.log(Level.WARNING, f"Raft: member {self.run_id} of cluster {identity.cluster}")
         self._enter_raft_mode()
         self.driver = self._engine_room()
@@ -310,50 +300,20 @@ class Member:
         if self.phase is not Phase.MEMBER or self.identity is None:
             return
         cluster = self.cluster
-        self._keep(self.identity.at(Phase.REMOVED))
-        self.phase = Phase.REMOVED  # also if the disk does not take it
+        self._files.keep(self.identity.at(Phase.REMOVED))
+        self.phase = Phase.REMOVED
         if self.driver:
-            self.driver.close()
+            self.driver.abandon()
             self.driver = None
         self.host.notice(Notice(Level.WARNING, "-raft-member", self.run_id))
         self.log(Level.WARNING, _REMOVED_TEXT.format(cluster=cluster))
         self._dial()
 
-    def _keep(self, identity: Identity) -> bool:
-        try:
-            IdentityFile(self._storage.open()).save(identity)
-        except OSError as error:
-            self._complain(error)
-            return False
-        self.identity = identity
-        self.phase = identity.phase
-        return True
-
-    def _make_journal(self, members: tuple[str, ...]) -> bool:
-        disk = self._storage.open()
-        try:
-            if journal.exists(disk):
-                disk.remove(journal.NAME)  # of an attempt that came no further: nothing used it
-            journal.create(disk, self.run_id, members)
-        except OSError as error:
-            self._complain(error)
-            return False
-        return True
-
     def forget_past(self) -> None:
         """Be ready to join again. It may have voted since it was removed, so not under its id."""
-        self._forget()
+        self._files.forget()
+        self.phase = self._settled_phase()
         self._take_new_id()
-
-    def _forget(self) -> None:
-        try:
-            IdentityFile(self._storage.open()).clear()
-        except OSError as error:
-            self._complain(error)
-        self.identity = None
-
-    def _complain(self, error: OSError) -> None:
-        self.log(Level.WARNING, f"Raft: {self._storage.name} cannot be written: {cause(error)}")
 
     # Addresses
 
@@ -383,18 +343,23 @@ class Member:
         if own := self.own_address:
             addresses[self.run_id] = own
         if addresses != known:
-            self._keep(replace(self.identity, addresses=addresses))
+            self._files.keep(replace(self.identity, addresses=addresses))
         self._dial()
         listed = list(addresses.values())
-        if all(listed) and set(listed) != set(self.listed):
+        if all(listed) and set(listed) != set(self.state.settings.raft_peers):
             self.state.settings.raft_peers = listed
             self.host.save_state()
 
     def learn_address(self, run_id: str, address: str) -> None:
         assert self.identity
         addresses = {**self.identity.addresses, run_id: address}
-        self._keep(replace(self.identity, addresses=addresses))
+        self._files.keep(replace(self.identity, addresses=addresses))
         self.members_changed()
+
+    def address_of(self, run_id: str) -> str:
+        """Where this sentinel is or was reached; empty if that is not known."""
+        known = self.identity.addresses.get(run_id) if self.identity else None
+        return known or self.peers.announced(run_id)
 
     def is_up(self, run_id: str) -> bool:
         """Whether this member can be told something now."""
@@ -420,7 +385,7 @@ class Member:
             if isinstance(answer, Standing) and answer.cluster == self.cluster and self.identity:
                 known = {it: at for it, at in answer.members.items() if at}
                 merged = {**known, **{it: at for it, at in self.addresses.items() if at}}
-                self._keep(replace(self.identity, addresses=merged))
+                self._files.keep(replace(self.identity, addresses=merged))
         self.members_changed()
 
     async def _ask_for_removal(self) -> None:
@@ -428,7 +393,8 @@ class Member:
             answer = await self.peers.ask(run_id, AskStanding())
             if not isinstance(answer, Standing) or answer.cluster != self.cluster:
                 continue
-            if answer.leader == answer.run_id and self.run_id not in answer.members:
+            known = (*answer.members, *answer.joining)
+            if answer.leader == answer.run_id and self.run_id not in known:
                 self.leave()
                 return
 
@@ -464,6 +430,10 @@ class Member:
     def disconnected(self, run_id: str) -> None:
         if self.driver:
             self.driver.disconnected(run_id)
+
+    def died(self, run_id: str) -> None:
+        if self.driver:
+            self.driver.died(run_id)
 
     def received(self, run_id: str, message: bytes) -> None:
         if self.driver:

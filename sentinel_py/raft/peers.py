@@ -51,6 +51,9 @@ class Owner(Protocol):
         """A fellow member can be told something now."""
 
     def disconnected(self, run_id: str) -> None: ...
+    def died(self, run_id: str) -> None:
+        """The process of this peer has ended for certain."""
+
     def received(self, run_id: str, message: bytes) -> None: ...
     def asked(self, run_id: str, question: Question) -> Answer | asyncio.Future[Answer]: ...
 
@@ -170,6 +173,12 @@ class Peers:
         self._owner.met(stream.peer)
         if _is_of_one_cluster(stream.own, stream.peer):
             self._owner.connected(stream.peer.run_id)
+
+    def found_nobody(self, run_id: str) -> None:
+        """Nothing listens any more where this peer was found."""
+        # One stream may break for many reasons; a process that has ended leaves none.
+        if run_id not in self._outgoing and run_id not in self._incoming:
+            self._owner.died(run_id)
 
     def over(self, stream: Outgoing) -> None:
         """An outgoing stream has ended, or did not come about."""
@@ -322,6 +331,8 @@ class Dialer:
         self.was_refused = stream.was_refused
         self._failed(reason)
         self._peers.over(stream)
+        if stream.found_nobody and self.found is not None:
+            self._peers.found_nobody(self.found)
 
     def _failed(self, reason: str) -> None:
         self.reason = reason

@@ -49,6 +49,7 @@ class Adopt:
     """The leader adds you to a cluster that exists; others know you at ``address``."""
 
     cluster: str
+    founders: tuple[str, ...]
     members: dict[str, str]
     address: str
 
@@ -72,7 +73,8 @@ class Standing:
     """The answer to AskStanding. ``phase`` is the value of an ``identity.Phase``.
 
     ``listed`` are the ids behind its ``raft-peers`` once all are known, ``knows`` are the peers
-    that it has discovered, ``leader`` is the Raft leader that it follows.
+    that it has discovered, ``founders`` are the members that the cluster began with, ``joining``
+    are those that it is adding, ``leader`` is the Raft leader that it follows.
     """
 
     run_id: str
@@ -80,7 +82,9 @@ class Standing:
     phase: str
     listed: tuple[str, ...]
     knows: tuple[str, ...]
+    founders: tuple[str, ...]
     members: dict[str, str]
+    joining: tuple[str, ...]
     leader: str
 
 

@@ -181,7 +181,7 @@ class Replication:
 
     def on_next_node_idx(self, peer: str, message: Message) -> None:
         core = self._core
-        if not core.is_leader or message["term"] != core.term or not core.is_replica(peer):
+        if not core.is_leader or message["term"] != core.term or not core.is_follower(peer):
             return
         if message["sequence"] > self._sequence or message["sent_at"] > core.now_ms:
             return
@@ -199,12 +199,9 @@ class Replication:
     def _search(self, peer: str, next_index: int) -> None:
         core = self._core
         core.set_next_index(peer, max(next_index, core.match_index(peer) + 1))
+        followers = [it for it in self._search_from if core.is_follower(it)]
+        self._search_from = {it: self._search_from[it] for it in followers}
         self._search_from[peer] = self._sequence + 1
         if core.now_ms >= self._resent_at + _RESEND_PAUSE_MS:
             self._resent_at = core.now_ms
             core.send_now()
-
-    def forget(self, peers: list[str]) -> None:
-        """Only these are members now."""
-        for peer in [it for it in self._search_from if it not in peers]:
-            del self._search_from[peer]

@@ -11,7 +11,6 @@ from sentinel_py.raft.identity import Phase
 
 if TYPE_CHECKING:
     from sentinel_py.raft.engine import Status
-
     from sentinel_py.raft.member import Member
 
 Pairs = list[tuple[str, object]]
@@ -48,7 +47,9 @@ def status(member: Member) -> Pairs:
 
 
 def info(member: Member) -> Pairs:
-    """The section Raft of INFO."""
+    """The section Raft of INFO; without Raft it says no more than that."""
+    if member.phase is Phase.CLASSIC:
+        return [("raft_enabled", 0)]
     pairs = [
         (name if name.startswith("raft_") else f"raft_{name}", it) for name, it in status(member)
     ]

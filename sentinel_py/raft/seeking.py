@@ -90,6 +90,10 @@ class Seeker:
 
     def _keep_promise(self, promised: Identity, places: Iterable[Place]) -> None:
         """Settle what an operator has begun elsewhere: the cluster exists, or it never will."""
+        if promised.founder == self._member.run_id:
+            # We were ended in between, and did not come to the point of no return.
+            self._member.forget_promise()
+            return
         standings = {it.run_id: it.standing for it in places if it.standing}
         for standing in standings.values():
             if standing.phase == Phase.MEMBER and standing.cluster == promised.cluster:
@@ -121,7 +125,13 @@ class Seeker:
         member = self._member
         cluster = secrets.token_hex(20)
         identity = Identity(
-            Phase.PREPARED, member.run_id, cluster, member.run_id, members, by_order
+            phase=Phase.PREPARED,
+            run_id=member.run_id,
+            cluster=cluster,
+            founder=member.run_id,
+            founders=tuple(sorted(members)),
+            addresses=members,
+            by_order=by_order,
         )
         if not member.promise(identity):
             return "its own disk does not take it"
@@ -132,7 +142,7 @@ class Seeker:
             for run_id, answer in zip(others, answers, strict=True)
             if not isinstance(answer, Yes)
         ]
-        if not refusals and not member.become(identity.at(Phase.MEMBER), tuple(members)):
+        if not refusals and not member.become(identity.at(Phase.MEMBER)):
             refusals = ["its own disk does not take it"]
         if refusals:
             await self._ask_all(others, CallOff(cluster))

@@ -15,6 +15,9 @@ from typing import NamedTuple
 STATE_LIMIT = 16 * 1024 * 1024
 """Bytes of a state: it is kept in memory, and sent to a member that lags behind in one go."""
 
+FIRST_INDEX = 1
+"""What a new journal begins with; a snapshot up to here has no state."""
+
 _HEAD = struct.Struct("!IQQQQIII")  # CRC; the two entries' indices and terms; three lengths
 _CRC = struct.Struct("!I")
 _LENGTH = struct.Struct("!B")

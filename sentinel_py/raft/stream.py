@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from sentinel_py.core.messages import ErrorReply, Value
-from sentinel_py.links import SOCKET_OPTIONS, LinkOptions, ReplyReader
+from sentinel_py.links import SOCKET_OPTIONS, LinkOptions, ReplyReader, reason_of
 from sentinel_py.raft import framing, questions
 from sentinel_py.raft.framing import FrameReader, Kind
 from sentinel_py.raft.handshake import End, Introduction, is_proof, parse, proof
@@ -90,6 +90,7 @@ class Outgoing(asyncio.Protocol):
         self._last_ticket = 0
         self.own = caller.introduction()
         self.peer: Introduction | None = None
+        self.found_nobody = False  # the host is there, and nothing listens
         self.was_refused = False  # by one end or the other, as long as nothing is changed there
 
     @property
@@ -108,7 +109,8 @@ class Outgoing(asyncio.Protocol):
         try:
             await self._loop.create_connection(lambda: self, ip, port, ssl=tls, local_addr=source)
         except (OSError, ValueError) as error:
-            self.fail(getattr(error, "strerror", None) or str(error))
+            self.found_nobody = isinstance(error, ConnectionRefusedError)
+            self.fail(reason_of(error))
 
     def _refuse(self, reason: str) -> None:
         self.was_refused = True
@@ -185,7 +187,7 @@ class Outgoing(asyncio.Protocol):
         self._request(("SENTINEL", "RAFT", "HELLO", *self.own.words()), self._take_introduction)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(str(exc) if exc else "closed by the other end")
+        self._end(reason_of(exc) if exc else "closed by the other end")
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -53,9 +53,9 @@ def section(node):
 def leader_of(nodes):
     """The node that leads, once all agree who that is."""
     views = [section(node) for node in nodes if node.alive]
-    if len({view["raft_leader"] for view in views}) != 1:
+    if len({view.get("raft_leader") for view in views}) != 1:
         return None
-    leading = [node for node in nodes if node.alive and section(node)["raft_role"] == "leader"]
+    leading = [node for node in nodes if node.alive and section(node).get("raft_role") == "leader"]
     return leading[0] if len(leading) == 1 else None
 
 

@@ -1,4 +1,4 @@
-"""SENTINEL FAILOVER name COORDINATED: the roles change, and nothing that was acknowledged is lost."""
+"""SENTINEL FAILOVER name COORDINATED: the roles change, no acknowledged write is lost."""
 
 import threading
 

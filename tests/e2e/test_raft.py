@@ -217,6 +217,10 @@ def test_a_classic_group_becomes_a_cluster(sandbox, program):
         assert all(other.address in config(sentinel) for other in sentinels)
     with pytest.raises(ResponseError, match="Raft mode already"):
         raft(sentinels[0], "FORM")
+    sentinels[0].kill()
+    sentinels[0].start()
+    wait_ready(sentinels)
+    leader_of(sentinels)
     cluster.master.kill()
     new_master(sentinels, cluster.master)
 

@@ -27,6 +27,7 @@ class Party:
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.links_up, self.messages, self.met_ids, self.questions = [], [], [], []
+        self.dead = []
         self.peers = Peers(self, LinkOptions(), Random(1))
         self.server = None
 
@@ -77,6 +78,9 @@ class Party:
 
     def disconnected(self, run_id):
         self.links_up.remove(run_id)
+
+    def died(self, run_id):
+        self.dead.append(run_id)
 
     def received(self, run_id, message):
         self.messages.append((run_id, message))

@@ -22,7 +22,7 @@ IDS = ("a", "b", "c")
 
 def standing(run_id, phase=Phase.SEEKING, cluster="", listed=IDS, members=()):
     known = {member: f"{member}:1" for member in members}
-    return Standing(run_id, cluster, phase, tuple(listed), (), known, "")
+    return Standing(run_id, cluster, phase, tuple(listed), (), tuple(members), known, (), "")
 
 
 def place(run_id, **about):

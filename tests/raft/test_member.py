@@ -5,8 +5,9 @@ import json
 import pytest
 from serving import eventually
 
-from sentinel_py.raft.identity import Phase
-from sentinel_py.raft.member import RaftError
+from sentinel_py.raft.files import Files, RaftError
+from sentinel_py.raft.identity import Identity, Phase
+from sentinel_py.raft.storage import LocalStorage
 
 from .sentinels import InProcess, agreed_members, formed, group, ids, leader_of
 
@@ -287,6 +288,52 @@ async def test_a_member_that_missed_the_commit_takes_its_place(tmp_path):
         await eventually(lambda: late.phase is Phase.MEMBER)
         await leader_of(sentinels)
         assert ids(sentinels) == set(late.status.members)
+
+
+def promised(sentinels, phase):
+    """Put the promise to be in a cluster that the first one forms on disk, as FORM does."""
+    addresses = {it.saved_id: it.address for it in sentinels}
+    founder = sentinels[0]
+    for sentinel in sentinels:
+        identity = Identity(
+            phase=Phase.PREPARED,
+            run_id=sentinel.saved_id,
+            cluster="c",
+            founder=founder.saved_id,
+            founders=tuple(addresses),
+            addresses=addresses,
+            by_order=True,
+        )
+        files = Files(LocalStorage(str(sentinel.folder)), pytest.fail)
+        if sentinel is founder and phase is Phase.MEMBER:
+            assert files.keep_member(identity.at(Phase.MEMBER))
+        else:
+            assert files.keep(identity)
+        files.close()
+
+
+async def test_a_group_whose_founder_was_killed_early_stays_classic(tmp_path):
+    """Before its own file says member there is no cluster, and the promises are void."""
+    async with group(tmp_path, start=False, listed=False) as sentinels:
+        promised(sentinels, Phase.PREPARED)
+        for sentinel in sentinels[1:]:
+            await sentinel.start()
+            assert sentinel.phase is Phase.PREPARED
+            assert sentinel.state.raft is None
+        await sentinels[0].start()
+        await eventually(lambda: all(it.phase is Phase.CLASSIC for it in sentinels))
+        assert not any(it.state.raft for it in sentinels)
+
+
+async def test_a_group_whose_founder_was_killed_late_becomes_a_cluster(tmp_path):
+    """Once its own file says member, everybody who has promised takes his place."""
+    async with group(tmp_path, start=False, listed=False) as sentinels:
+        promised(sentinels, Phase.MEMBER)
+        for sentinel in sentinels:
+            await sentinel.start()
+        await formed(sentinels)
+        await agreed_members(sentinels, sentinels)
+        assert all(len(it.settings.raft_peers) == 3 for it in sentinels)
 
 
 async def test_strangers_change_nothing(tmp_path):

@@ -13,7 +13,7 @@ from sentinel_py.raft import framing, questions
 from sentinel_py.raft.framing import MAX_BYTES, FrameReader, Kind
 from sentinel_py.raft.handshake import WORDS, End, Introduction, is_proof, parse, proof
 from sentinel_py.raft.questions import AskStanding, Commit, No, Prepare, Standing, Yes
-from sentinel_py.resp import ProtocolError
+from sentinel_py.resp import OK, ProtocolError
 
 from .parties import Party, parties
 
@@ -65,7 +65,7 @@ VALUES = [
     AskStanding(),
     Prepare("c", {"a": "h:1"}, by_order=True),
     Commit("c"),
-    Standing("a", "c", "member", ("a", "b"), (), {"a": "h:1"}, "a"),
+    Standing("a", "c", "member", ("a", "b"), (), ("a",), {"a": "h:1"}, ("b",), "a"),
     Yes("x"),
     No("because"),
 ]
@@ -171,6 +171,22 @@ async def test_a_stream_that_breaks_comes_back():
         await eventually(lambda: b.messages == [("a", b"kept")])
 
 
+async def test_a_peer_that_ended_is_told_from_one_that_is_cut_off():
+    """Only when nothing listens any more, and none of its streams is left, is it dead."""
+    async with parties(Party("a"), Party("b")) as (a, b):
+        a.peers.dial([b.address])
+        b.peers.dial([a.address])
+        await eventually(lambda: a.links_up == ["b"] and b.links_up == ["a"])
+        for session in list(b.server.clients.values()):
+            session.abort()
+        await eventually(lambda: a.links_up == ["b"])
+        b.server.close()
+        await eventually(lambda: "refused" in a.peers.trouble_at(b.address))
+        assert a.dead == []
+        b.peers.close()
+        await eventually(lambda: "b" in a.dead)
+
+
 async def test_an_unanswered_question_ends_with_its_stream():
     """Whoever waits is told, and not left waiting for the deadline."""
     async with parties(Party("a"), Party("b")) as (a, b):
@@ -252,6 +268,17 @@ async def test_a_secret_has_to_be_the_same(one, other):
         assert a.met_ids == b.met_ids == []
 
 
+async def test_an_impostor_that_takes_any_proof_is_told_nothing():
+    """The dialling end asks for a proof, too: otherwise it would hand the log to anybody."""
+    impostor = Party("b")
+    impostor._prove = lambda session, words: OK
+    async with parties(Party("a", secret="s"), impostor) as (a, b):
+        a.peers.dial([b.address])
+        await eventually(lambda: "raft-secret differs" in a.peers.trouble_at(b.address))
+        assert not a.peers.is_connected("b")
+        assert a.met_ids == []
+
+
 async def test_a_password_is_asked_for_first():
     """A stream logs in as any client has to."""
     wrong, right = Party("a"), Party("b", login=("AUTH", "pass"))
@@ -280,6 +307,21 @@ async def test_a_wrong_or_early_proof_changes_nothing():
         assert "PROVE must follow" in await client.ask("sentinel", "raft", "prove", right)
         assert await client.ask("ping") == "PONG"
         assert a.met_ids == []
+
+
+async def test_a_stream_may_be_silent_for_longer_than_a_client():
+    """The timeout directive ends idle clients; a follower has little to say to another one."""
+    async with parties(Party("a"), Party("b")) as (a, b):
+        a.peers.dial([b.address])
+        await eventually(lambda: a.links_up == ["b"])
+        async with await Client.connect(port=b.port) as client:
+            assert await client.ask("ping") == "PONG"
+            b.server.options = replace(b.server.options, timeout_s=1)
+            for session in b.server.clients.values():
+                session.active_at -= 10_000
+            assert await client.is_closed()
+        assert a.links_up == ["b"]
+        assert await a.peers.ask("b", AskStanding()) == Yes("b")
 
 
 @pytest.mark.parametrize(

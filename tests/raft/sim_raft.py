@@ -1,0 +1,611 @@
+"""Whole Raft clusters of real engines in virtual time, on disks that lose what was not synced.
+
+A seed fixes everything: delays, crashes, partitions, members that come and go. The checkers stand
+outside of the product. The rule guarded: nothing here asks a real clock, and a failing seed fails
+again: ``python -m tests.raft.sim_raft --seed N``.
+"""
+
+import argparse
+import ast
+import hashlib
+import heapq
+import itertools
+import logging
+import sys
+import time
+from dataclasses import dataclass, field
+from random import Random
+
+from sentinel_py.raft import engine as engines
+from sentinel_py.raft import journal
+from sentinel_py.raft.engine import Engine, Outcome, Role
+from sentinel_py.raft.guarded import LAN, WAN
+from sentinel_py.raft.membership import Add, Remove
+from tests.sim.disk import PowerCut, SimDisk
+
+MS = 1000
+QUIET_MS = 6_000
+SLOW_QUIET_MS = 15_000
+MAX_HOSTS = 6
+ADD_TRIES = 10
+
+
+class Violation(AssertionError):
+    """A rule of Raft was broken, or of what we promise beside it."""
+
+
+@dataclass
+class Options:
+    """What kind of world it is. ``faults`` has a weight for each thing that may go wrong."""
+
+    hosts: int = 3
+    run_ms: int = 6_000
+    propose_ms: int = 20
+    fault_ms: int = 400
+    delay_us: tuple = (100, 2_000)
+    compact_entries: int = 40
+    timing: object = LAN
+    faults: dict = field(default_factory=lambda: dict(FAULTS))
+
+
+FAULTS = {
+    "kill": 3,
+    "power": 3,
+    "cut_write": 5,
+    "cut_send": 3,
+    "part": 4,
+    "pause": 2,
+    "reset": 3,
+    "full": 1,
+    "transfer": 1,
+    "kill_all": 1,
+    "grow": 0,
+    "shrink": 0,
+}
+
+
+class Machine:
+    """A list of commands, each of which may stand in it once."""
+
+    def __init__(self, world, host):
+        self.world, self.host = world, host
+        self.entries = []
+        self.seen = set()
+
+    def apply(self, index, command):
+        self.world.check_entry(index, command)
+        if self.entries and index <= self.entries[-1][0]:
+            raise Violation(f"{self.host.id} applies {index} after {self.entries[-1][0]}")
+        if command in self.seen:
+            raise Violation(f"{self.host.id} applies {command} twice")
+        self.seen.add(command)
+        self.entries.append((index, command))
+        return index
+
+    def snapshot(self):
+        self.world.counts["compactions"] += 1
+        return repr(self.entries).encode()
+
+    def restore(self, index, data):
+        self.world.counts["restores"] += 1
+        entries = ast.literal_eval(data.decode())
+        for entry in entries:
+            self.world.check_entry(*entry)
+        if self.entries and self.entries[-1][0] > index:
+            raise Violation(f"{self.host.id} goes back to {index}")
+        self.entries, self.seen = entries, {command for _, command in entries}
+
+
+class Host:
+    """A machine with a disk, on which an engine runs or not."""
+
+    def __init__(self, world, host_id, members):
+        self.world, self.id = world, host_id
+        self.disk = SimDisk(world.rng)
+        self.disk.on_cut = lambda: None
+        journal.create(self.disk, host_id, members)
+        self.disk.sync_dir()
+        self.engine = self.machine = None
+        self.life = 0
+        self.is_due = False
+        self.timer = 0
+        self.resume_at = 0
+        self.sends_left = None
+        # Clocks differ, and run at speeds that differ by one percent at most.
+        self.clock_offset = world.rng.randrange(1, 10_000_000)
+        self.clock_rate = world.rng.uniform(0.995, 1.005)
+
+    def clock(self):
+        return (self.clock_offset + int(self.world.now * self.clock_rate)) // MS
+
+    @property
+    def is_alive(self):
+        return self.engine is not None
+
+    def start(self):
+        self.life += 1
+        self.machine = Machine(self.world, self)
+        rng = Random(f"{self.world.seed} {self.id} {self.life}")
+        self.engine = Engine(
+            self.disk, self.machine, self.send, rng, clock=self.clock, timing=self.world.opts.timing
+        )
+        self.due()
+
+    def send(self, peer, message):
+        if self.sends_left is not None:
+            self.sends_left -= 1
+            if self.sends_left < 0:
+                raise PowerCut
+        self.world.send(self.id, peer, message)
+
+    def due(self):
+        """Step soon, once."""
+        if not self.is_due and self.is_alive:
+            self.is_due = True
+            self.world.at(max(self.world.now + 20, self.resume_at), self.step, self.life)
+
+    def step(self, life):
+        if life != self.life or not self.is_alive:
+            return
+        self.is_due = False
+        if self.world.now < self.resume_at:
+            self.due()
+            return
+        try:
+            self.engine.step()
+        except PowerCut:
+            self.world.crash(self, with_power=self.world.rng.random() < 0.7)
+            return
+        self.world.observe(self)
+        self.timer += 1
+        wait_us = max(self.engine.next_tick_ms, 1) * MS
+        self.world.at(self.world.now + wait_us, self.tick, life, self.timer)
+
+    def tick(self, life, timer):
+        if life == self.life and timer == self.timer:
+            self.due()
+
+
+@dataclass
+class Link:
+    """One direction between two hosts: in order, and with everything that was not read yet."""
+
+    is_up: bool = False
+    number: int = 0
+    arrives_at: int = 0
+    held: list = field(default_factory=list)
+
+
+class World:
+    def __init__(self, seed, opts):
+        self.seed, self.opts = seed, opts
+        self.rng = Random(seed)
+        self.now = 0
+        self.events = []
+        self.order = itertools.count()
+        self.hosts = {}
+        self.links = {}
+        self.parted = set()  # pairs that do not reach each other
+        self.parts = 0
+        self.entries = {}  # index -> command
+        self.leaders = {}  # term -> host
+        self.commands = itertools.count()
+        self.done, self.refused = {}, set()
+        self.counts = dict.fromkeys(
+            "proposed done refused unknown crashes joins removals restores compactions".split(), 0
+        )
+        self.is_calm = False
+        self.changing = False
+        self.leaving = set()
+        self.trace = hashlib.sha256()
+        ids = tuple("abcdefgh"[: opts.hosts])
+        self.names = itertools.count(len(ids))
+        for host_id in ids:
+            self.add_host(host_id, ids)
+
+    # Time
+
+    def at(self, when, act, *args):
+        heapq.heappush(self.events, (when, next(self.order), act, args))
+
+    def after(self, shortest_ms, longest_ms, act, *args):
+        self.at(self.now + self.rng.randint(shortest_ms * MS, longest_ms * MS), act, *args)
+
+    def run_until(self, when):
+        while self.events and self.events[0][0] <= when:
+            self.now, _, act, args = heapq.heappop(self.events)
+            act(*args)
+        self.now = when
+
+    # Hosts and links
+
+    def add_host(self, host_id, members):
+        host = self.hosts[host_id] = Host(self, host_id, members)
+        for other in self.hosts:
+            if other != host_id:
+                self.links[host_id, other], self.links[other, host_id] = Link(), Link()
+        host.start()
+        self.dial_all(host_id)
+        return host
+
+    def dial_all(self, host_id):
+        for other in self.hosts:
+            if other != host_id:
+                self.after(0, 30, self.dial, host_id, other)
+                self.after(0, 30, self.dial, other, host_id)
+
+    def dial(self, source, target):
+        link = self.links.get((source, target))
+        if link is None or link.is_up or source not in self.hosts or target not in self.hosts:
+            return
+        if not self.hosts[source].is_alive:
+            return
+        if (source, target) in self.parted or not self.hosts[target].is_alive:
+            if (source, target) not in self.parted and self.rng.random() < 0.5:
+                self.hosts[source].engine.disconnected(target, is_dead=True)
+                self.hosts[source].due()
+            self.after(20, 100, self.dial, source, target)
+            return
+        link.is_up = True
+        link.number += 1
+        self.hosts[source].engine.connected(target)
+        self.hosts[source].due()
+
+    def send(self, source, target, message):
+        link = self.links.get((source, target))
+        if link is None or not link.is_up:
+            return
+        if (source, target) in self.parted:
+            link.held.append(message)
+            return
+        link.arrives_at = max(link.arrives_at, self.now) + 1
+        arrives_at = self.now + self.rng.randint(*self.opts.delay_us)
+        link.arrives_at = max(link.arrives_at, arrives_at)
+        self.at(link.arrives_at, self.arrive, source, target, link.number, message)
+
+    def arrive(self, source, target, number, message):
+        link = self.links.get((source, target))
+        if link is None or number != link.number or not link.is_up:
+            return
+        if (source, target) in self.parted:
+            link.held.append(message)
+            return
+        host = self.hosts[target]
+        if host.is_alive:
+            host.engine.receive(source, message)
+            host.due()
+
+    def break_link(self, source, target):
+        link = self.links.get((source, target))
+        if link is None or not link.is_up:
+            return
+        link.is_up = False
+        link.held.clear()
+        if self.hosts[source].is_alive:
+            self.hosts[source].engine.disconnected(target)
+            self.hosts[source].due()
+        self.after(10, 100, self.dial, source, target)
+
+    def break_links(self, host_id):
+        for source, target in list(self.links):
+            if host_id in (source, target):
+                self.break_link(source, target)
+
+    # Faults
+
+    def crash(self, host, *, with_power):
+        if not host.is_alive:
+            return
+        self.note("crash", host.id, with_power)
+        self.counts["crashes"] += 1
+        host.engine = host.machine = None
+        host.is_due = False
+        host.disk.writes_left = host.sends_left = None
+        host.disk.is_full = False
+        if with_power:
+            host.disk.crash()
+        self.break_links(host.id)
+        if host.id not in self.leaving:
+            self.after(10, 1500, self.restart, host)
+
+    def restart(self, host):
+        if host.is_alive or host.id not in self.hosts:
+            return
+        host.start()
+        self.dial_all(host.id)
+
+    def fault(self):
+        if self.is_calm:
+            return
+        kinds = list(self.opts.faults)
+        (kind,) = self.rng.choices(kinds, [self.opts.faults[it] for it in kinds])
+        alive = [it for it in self.hosts.values() if it.is_alive]
+        if alive:
+            self.note("fault", kind)
+            getattr(self, f"fault_{kind}")(self.rng.choice(alive))
+        self.after(1, 2 * self.opts.fault_ms, self.fault)
+
+    def fault_kill(self, host):
+        self.crash(host, with_power=False)
+
+    def fault_power(self, host):
+        self.crash(host, with_power=True)
+
+    def fault_cut_write(self, host):
+        host.disk.writes_left = self.rng.randint(0, 12)
+
+    def fault_cut_send(self, host):
+        host.sends_left = self.rng.randint(0, 12)
+
+    def fault_kill_all(self, _):
+        with_power = self.rng.random() < 0.5
+        for host in list(self.hosts.values()):
+            self.crash(host, with_power=with_power)
+
+    def fault_full(self, host):
+        host.disk.is_full = True
+        self.after(100, 500, self.crash_if_same_life, host, host.life)
+
+    def crash_if_same_life(self, host, life):
+        if host.life == life:
+            self.crash(host, with_power=False)
+
+    def fault_pause(self, host):
+        host.resume_at = self.now + self.rng.randint(50, 1500) * MS
+
+    def fault_reset(self, host):
+        others = [it for it in self.hosts if it != host.id]
+        if others:
+            self.break_link(host.id, self.rng.choice(others))
+
+    def fault_transfer(self, _):
+        leader = self.leader()
+        if leader:
+            leader.engine.transfer(None, lambda *_: None)
+            leader.due()
+
+    def fault_part(self, host):
+        """Some hosts lose the others, in one direction or both; breaks may go unnoticed."""
+        others = [it for it in self.hosts if it != host.id]
+        group = {host.id, *(it for it in others if self.rng.random() < 0.3)}
+        pairs = {(a, b) for a, b in self.links if (a in group) != (b in group)}
+        if self.rng.random() < 0.2:
+            pairs = {(a, b) for a, b in pairs if a in group}
+        self.parted |= pairs
+        self.parts += 1
+        for pair in sorted(pairs):
+            if self.rng.random() < 0.5:
+                self.after(50, 1000, self.break_link, *pair)
+        self.after(50, 2500, self.heal, self.parts)
+
+    def heal(self, number):
+        if number != self.parts:
+            return
+        self.parted.clear()
+        for (source, target), link in sorted(self.links.items()):
+            held, link.held = link.held, []
+            for message in held if link.is_up else ():
+                self.send(source, target, message)
+
+    # Members
+
+    def leader(self):
+        leaders = [it for it in self.hosts.values() if it.is_alive and self.has_lease(it)]
+        return leaders[0] if leaders else None
+
+    def has_lease(self, host):
+        return host.engine.status().has_lease
+
+    def fault_grow(self, _):
+        leader = self.leader()
+        if leader is None or self.changing or len(self.hosts) >= MAX_HOSTS:
+            return
+        self.changing = True
+        host = self.add_host(f"h{next(self.names)}", ())
+        self.after(0, 100, self.add, host, 0)
+
+    def add(self, host, tries):
+        """As an operator does: again, until it is in or he has had enough."""
+        if host.id in self.known_members():
+            self.counts["joins"] += 1
+            self.changing = False
+        elif tries == ADD_TRIES:
+            self.changing = False  # it may have become a member all the same
+        else:
+            leader = self.leader()
+            if leader:
+                leader.engine.change(Add(host.id), lambda *_: None)
+                leader.due()
+            self.after(200, 600, self.add, host, tries + 1)
+
+    def known_members(self):
+        leader = self.leader()
+        return leader.engine.status().members if leader else ()
+
+    def fault_shrink(self, host):
+        members = self.known_members()
+        if self.changing or len(members) < 3 or host.id not in members:
+            return
+        leader = self.leader()
+        if host is leader:
+            return
+        self.changing = True
+        leader.engine.change(Remove(host.id), lambda outcome, _: self.removed(host, outcome))
+        self.after(3000, 4000, self.removed, host, Outcome.UNKNOWN)
+        leader.due()
+
+    def removed(self, host, outcome):
+        if not self.changing or host.id not in self.hosts:
+            return
+        self.changing = False
+        if outcome is Outcome.DONE:
+            self.counts["removals"] += 1
+            self.leaving.add(host.id)
+            # It goes when it is sure that nobody needs it, which is later.
+            self.after(0, 1000, self.take_away, host)
+
+    def take_away(self, host):
+        self.break_links(host.id)
+        host.engine = host.machine = None
+        del self.hosts[host.id]
+        for pair in [it for it in self.links if host.id in it]:
+            del self.links[pair]
+
+    # Clients
+
+    def propose(self):
+        if self.is_calm:
+            return
+        alive = [it for it in self.hosts.values() if it.is_alive and self.now >= it.resume_at]
+        if alive:
+            self.propose_on(self.rng.choice(alive))
+        self.after(1, 2 * self.opts.propose_ms, self.propose)
+
+    def propose_on(self, host):
+        command = b"%d" % next(self.commands)
+        self.counts["proposed"] += 1
+        life = host.life
+        ended = []
+
+        def done(outcome, result):
+            if ended:
+                raise Violation(f"{command} has two outcomes")
+            ended.append(outcome)
+            self.counts[outcome.value] += 1
+            if outcome is Outcome.DONE:
+                self.done[command] = result
+                if self.entries.get(result) != command:
+                    raise Violation(f"{command} is done and stands nowhere")
+            elif outcome is Outcome.REFUSED:
+                self.refused.add(command)
+                if command in self.entries.values():
+                    raise Violation(f"{command} is refused and applied")
+
+        def look():
+            if not ended and host.life == life and host.is_alive and self.now >= host.resume_at:
+                raise Violation(f"{command} has no outcome")
+
+        host.engine.propose(command, done)
+        host.due()
+        self.at(self.now + 2_100 * MS + max(0, host.resume_at - self.now) + 1500 * MS, look)
+
+    # Checkers
+
+    def note(self, *words):
+        self.trace.update(repr((self.now, *words)).encode())
+
+    def check_entry(self, index, command):
+        if self.entries.setdefault(index, command) != command:
+            raise Violation(f"{index} is {self.entries[index]} and {command}")
+        if command in self.refused:
+            raise Violation(f"{command} is refused and applied")
+
+    def observe(self, host):
+        status = host.engine.status()
+        if status.role is Role.HALTED and not host.disk.is_full:
+            raise Violation(f"{host.id} has halted")
+        self.note(host.id, status.role.name, status.term, status.commit_index, status.last_index)
+        if status.role is not Role.LEADER:
+            return
+        if self.leaders.setdefault(status.term, host.id) != host.id:
+            raise Violation(f"{self.leaders[status.term]} and {host.id} lead in {status.term}")
+        if status.has_lease:
+            for other in self.hosts.values():
+                if other is not host and other.is_alive and self.has_lease(other):
+                    raise Violation(f"{host.id} and {other.id} have a lease")
+
+    def run(self):
+        self.propose()
+        self.after(500, 1000, self.fault)
+        self.run_until(self.opts.run_ms * MS)
+        self.calm()
+        quiet_ms = QUIET_MS if self.opts.timing is LAN else SLOW_QUIET_MS
+        self.run_until(self.now + quiet_ms * MS)
+        self.check_end()
+        return self
+
+    def calm(self):
+        self.is_calm = True
+        self.heal(self.parts)
+        for host in self.hosts.values():
+            host.disk.writes_left = host.sends_left = None
+            host.resume_at = 0
+            if host.disk.is_full:
+                self.crash(host, with_power=False)
+
+    def check_end(self):
+        leader = self.leader()
+        if leader is None:
+            raise Violation("nobody leads after a quiet time")
+        status = leader.engine.status()
+        last = self.final_command(leader)
+        for host_id in status.members:
+            host = self.hosts[host_id]
+            if host.machine.entries != leader.machine.entries:
+                raise Violation(f"{host_id} has not converged with {leader.id}")
+        commands = leader.machine.seen
+        if missing := {*self.done} - commands:
+            raise Violation(f"lost: {sorted(missing)}")
+        if self.refused & commands:
+            raise Violation("a refused command was applied")
+        if last not in commands:
+            raise Violation("nothing can be committed")
+
+    def final_command(self, leader):
+        self.propose_on(leader)
+        self.run_until(self.now + 500 * MS)
+        return max(self.done, key=int) if self.done else None
+
+
+KINDS = {
+    "three": Options(),
+    "five": Options(hosts=5, run_ms=5_000),
+    "power": Options(faults={**FAULTS, "cut_write": 20, "power": 10}),
+    "moving": Options(hosts=1, run_ms=10_000, faults={**FAULTS, "grow": 15, "shrink": 15}),
+    "busy": Options(propose_ms=3, compact_entries=25, run_ms=4_000, delay_us=(2_000, 30_000)),
+    "wan": Options(
+        delay_us=(5_000, 50_000), timing=WAN, propose_ms=8, fault_ms=2_500, run_ms=15_000
+    ),
+}
+
+
+def run(kind, seed):
+    opts = KINDS[kind]
+    before, engines.COMPACT_ENTRIES = engines.COMPACT_ENTRIES, opts.compact_entries
+    try:
+        return World(seed, opts).run()
+    finally:
+        engines.COMPACT_ENTRIES = before
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kind", choices=KINDS, action="append")
+    parser.add_argument("--seed", type=int, help="this one, instead of many")
+    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0)
+    args = parser.parse_args()
+    logging.disable()  # of disks that are full
+    seeds = [args.seed] if args.seed is not None else range(args.first, args.first + args.seeds)
+    failed = 0
+    for kind in args.kind or KINDS:
+        totals, started_at = {}, time.monotonic()
+        for seed in seeds:
+            try:
+                world = run(kind, seed)
+            except Exception as error:
+                failed += 1
+                print(f"--kind {kind} --seed {seed}: {type(error).__name__}: {error}", flush=True)
+                if args.seed is not None:
+                    raise
+                continue
+            for name, count in world.counts.items():
+                totals[name] = totals.get(name, 0) + count
+            if args.seed is not None:
+                print(world.trace.hexdigest())
+        print(kind, len(seeds), f"{time.monotonic() - started_at:.1f} s", totals, flush=True)
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
