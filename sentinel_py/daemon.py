@@ -264,7 +264,8 @@ class Daemon:
     def info_sections(self) -> list[tuple[str, list[tuple[str, object]]]]:
         scripts = self._scripts
         pairs = views.sentinel_info(self.state, self.now(), scripts.running, scripts.queued)
-        return [("Sentinel", pairs), ("Raft", report.info(self._member))]
+        raft = report.info(self._member)
+        return [("Sentinel", pairs), *([("Raft", raft)] if raft else [])]
 
     def shutdown(self) -> None:
         if not self._ended.done():

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sentinel_py.config import Origin, Statement
 from sentinel_py.core import roster
-from sentinel_py.core.model import MAX_EPOCH, Address, Master, Settings, State
+from sentinel_py.core.model import MAX_EPOCH, Address, Mandate, Master, Settings, State
 from sentinel_py.lines import CACHED_LINES, DirectiveError, Line, join, key_of
 from sentinel_py.raft import addresses
 from sentinel_py.raft.formation import MEMBERS_MAX
@@ -212,6 +212,23 @@ def _config_epoch(loading: _Loading, args: Sequence[str]) -> None:
     loading.state.current_epoch = max(loading.state.current_epoch, master.config_epoch)
 
 
+def _raft_applied(loading: _Loading, args: Sequence[str]) -> None:
+    """The index of the Raft log that this file stands for; earlier entries are in it."""
+    loading.state.raft_applied = _epoch(args[0])
+
+
+def _raft_master(loading: _Loading, args: Sequence[str]) -> None:
+    loading.master(args[0]).is_replicated = True
+
+
+def _raft_failover(loading: _Loading, args: Sequence[str]) -> None:
+    """A failover that the log has begun: epoch, leader, forced, switched, and any choice."""
+    master = loading.master(args[0])
+    epoch, leader, forced, switched = _epoch(args[1]), args[2], args[3] == "yes", args[4] == "yes"
+    chosen = loading.address(args[5], args[6]) if args[5:] else None
+    master.mandate = Mandate(epoch, leader, forced, chosen, switched)
+
+
 def _leader_epoch(loading: _Loading, args: Sequence[str]) -> None:
     loading.master(args[0]).leader_epoch = _epoch(args[1])
 
@@ -309,6 +326,7 @@ _GLOBALS: dict[str, _Rule] = {
     "sentinel-pass": _setting("sentinel_pass", str),
     "raft-self": _setting("raft_self", _raft_address),
     "raft-secret": _setting("raft_secret", str),
+    "raft-applied": _raft_applied,
     "replicate-config": _setting("replicate_config", _yes_no("replicate-config option")),
     "minority-reads": _setting("minority_reads", _yes_no("minority-reads option")),
 }
@@ -320,6 +338,9 @@ _RULES: dict[tuple[str, int], _Rule] = {
     **{(option.name, 2): _option(option.attribute, option.read) for option in _OPTIONS},
     ("primary-reboot-down-after-period", 2): _option("reboot_down_after_ms", _not_negative),
     ("config-epoch", 2): _config_epoch,
+    ("raft-master", 1): _raft_master,
+    ("raft-failover", 5): _raft_failover,
+    ("raft-failover", 7): _raft_failover,
     ("leader-epoch", 2): _leader_epoch,
     ("known-replica", 3): _known_replica,
     ("known-slave", 3): _known_slave,
@@ -361,12 +382,24 @@ def _masters(state: State) -> Iterator[Line]:
                 yield _line(option.name, name, value)
         yield _line("config-epoch", name, master.config_epoch)
         yield _line("leader-epoch", name, master.leader_epoch)
+        yield from _replicated(state, master)
         for replica in master.replicas.values():
             yield _line("known-replica", name, *_host_and_port(state, replica.address))
         for peer in master.peers.values():
             yield _line("known-sentinel", name, *_host_and_port(state, peer.address), peer.run_id)
         for command, renamed in options.renamed.items():
             yield _line("rename-command", name, command, renamed)
+
+
+def _replicated(state: State, master: Master) -> Iterator[Line]:
+    """What of a master only the Raft log has: the file stands for the log up to raft-applied."""
+    if state.raft is None or not master.is_replicated:
+        return
+    yield _line("raft-master", master.name)
+    if mandate := master.mandate:
+        flags = ("yes" if flag else "no" for flag in (mandate.forced, mandate.switched))
+        chosen = _host_and_port(state, mandate.chosen) if mandate.chosen else ()
+        yield _line("raft-failover", master.name, mandate.epoch, mandate.leader, *flags, *chosen)
 
 
 def _tail(state: State) -> Iterator[Line]:
@@ -386,6 +419,8 @@ def _tail(state: State) -> Iterator[Line]:
         yield _line("raft-self", settings.raft_self)
     if settings.raft_secret:
         yield _line("raft-secret", settings.raft_secret)
+    if state.raft is not None:
+        yield _line("raft-applied", state.raft.applied)
 
 
 def _monitored_host(state: State, address: Address) -> str:

@@ -25,7 +25,7 @@ from typing import Self, TypeVar
 from redis.exceptions import RedisError
 
 HOST = "127.0.0.1"
-READY_WITHIN_MS = 15_000  # a Python process on a busy machine with two cores
+READY_WITHIN_MS = 30_000  # a Python process on a busy machine with two cores
 STOP_WITHIN_MS = 5_000
 PROBE_TIMEOUT_S = 0.5
 POLL_EVERY_S = 0.02

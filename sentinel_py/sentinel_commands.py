@@ -173,6 +173,7 @@ def _ckquorum(host: SentinelHost, words: list[bytes]) -> Answer:
 
 
 def _get_master_addr_by_name(host: SentinelHost, words: list[bytes]) -> Answer:
+    views.check_vouched(host.state, host.now())
     return views.address_of(host.state, to_text(words[0])) or NULL_ARRAY
 
 

@@ -362,6 +362,7 @@ class State:
     links: dict[int, Link] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)  # host name -> last known good ip
     raft: Raft | None = None
+    raft_applied: int = 0  # the log index that the config file stands for, when it was read
     tilt_at: int | None = None
     waiting: list[Monitor] = field(default_factory=list)  # orders whose host is being looked up
     simulated_failures: list[SimulatedFailure] = field(default_factory=list)

@@ -22,6 +22,9 @@ from sentinel_py.core.model import (
     State,
 )
 
+RAFT_LEASE_MS = 300
+"""Until a majority can have elected another Raft leader, what we know is still the latest."""
+
 Row = list[tuple[str, str]]
 
 _FAILURE_BITS = {SimulatedFailure.AFTER_ELECTION: 1, SimulatedFailure.AFTER_PROMOTION: 2}
@@ -178,6 +181,15 @@ def address_of(state: State, name: str) -> tuple[str, str] | None:
     """Where clients find the master: it answers whatever the master's health."""
     master = state.masters.get(name)
     return (state.shown(master.address), str(master.address.port)) if master else None
+
+
+def check_vouched(state: State, now: int) -> None:
+    """Refused with ``minority-reads no`` when a majority may have switched without us."""
+    raft = state.raft
+    if raft is None or state.settings.minority_reads or raft.has_majority:
+        return
+    if raft.lost_at is None or now > raft.lost_at + RAFT_LEASE_MS:
+        raise Refused("This Sentinel has no majority of its Raft cluster", "NOQUORUM")
 
 
 def ckquorum(state: State, name: str) -> tuple[bool, str]:

@@ -277,7 +277,9 @@ class Engine:
         if self._is_restored:
             return
         self._is_restored = True
-        snapshot = self._journal.snapshot
+        self._restore(self._journal.snapshot)
+
+    def _restore(self, snapshot: Snapshot) -> None:
         if snapshot.index > FIRST_INDEX:
             self._machine.restore(snapshot.index, snapshot.state)
 
@@ -344,7 +346,7 @@ class Engine:
 
     def _install(self, snapshot: Snapshot) -> None:
         self._core.install(snapshot)
-        self._machine.restore(snapshot.index, snapshot.state)
+        self._restore(snapshot)
 
     def _promote(self, learner: Learner) -> None:
         done = self._proposals.begin(learner.done, self._core.now_ms)

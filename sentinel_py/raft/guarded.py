@@ -117,6 +117,11 @@ class Core:
         return self.id in self.membership.current
 
     @property
+    def is_blank(self) -> bool:
+        """Whether it joins and has nothing yet: the entries alone do not tell the founders."""
+        return not self.journal.snapshot.members
+
+    @property
     def term(self) -> int:
         return int(self._raft.raftCurrentTerm)
 

@@ -60,7 +60,7 @@ def exists(disk: Disk) -> bool:
 
 
 def create(disk: Disk, member_id: str, members: tuple[str, ...]) -> None:
-    """A journal for a new member. Without members it waits until a leader adds it."""
+    """A journal for a new member. Without members it waits for those of the leader that adds it."""
     assert not exists(disk), "a journal is never replaced: its member has voted"
     # The same two entries in every new journal, so that any two logs have a beginning in common.
     previous, last = (Entry(NO_OP, index, 0) for index in (FIRST_INDEX - 1, FIRST_INDEX))

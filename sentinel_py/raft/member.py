@@ -207,7 +207,8 @@ class Member:
 
     def _enter_raft_mode(self) -> None:
         if self.state.raft is None:
-            self.state.raft = Raft(self.boot)
+            applied = self.state.raft_applied if self.phase is Phase.MEMBER else 0
+            self.state.raft = Raft(self.boot, applied=applied)
 
     def _explain_start(self) -> None:
         """Tell the log what the operator may have meant otherwise."""

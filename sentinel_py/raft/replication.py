@@ -82,6 +82,8 @@ class Replication:
     def _parts_at(self, index: int, term: int) -> int | None:
         """From where on our log must be sent anew if it lacks this entry, None if it has it."""
         journal = self._core.journal
+        if self._core.is_blank:
+            return 0
         if index > journal.last.index:
             return journal.last.index + 1
         # What the snapshot covers was committed, so the leader has the same.
@@ -167,6 +169,8 @@ class Replication:
     def _has(self, entry: Entry) -> bool:
         """Whether our log has everything up to this entry, which is committed."""
         journal = self._core.journal
+        if self._core.is_blank:
+            return False
         if entry.index <= self._core.applied_index:
             return True
         return entry.index <= journal.last.index and journal.term_at(entry.index) == entry.term
@@ -198,7 +202,9 @@ class Replication:
 
     def _search(self, peer: str, next_index: int) -> None:
         core = self._core
-        core.set_next_index(peer, max(next_index, core.match_index(peer) + 1))
+        if core.match_index(peer):
+            next_index = max(next_index, core.match_index(peer) + 1)
+        core.set_next_index(peer, next_index)
         followers = [it for it in self._search_from if core.is_follower(it)]
         self._search_from = {it: self._search_from[it] for it in followers}
         self._search_from[peer] = self._sequence + 1

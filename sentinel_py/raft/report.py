@@ -47,9 +47,9 @@ def status(member: Member) -> Pairs:
 
 
 def info(member: Member) -> Pairs:
-    """The section Raft of INFO; without Raft it says no more than that."""
+    """The section Raft of INFO; in classic mode there is none."""
     if member.phase is Phase.CLASSIC:
-        return [("raft_enabled", 0)]
+        return []
     pairs = [
         (name if name.startswith("raft_") else f"raft_{name}", it) for name, it in status(member)
     ]

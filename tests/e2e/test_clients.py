@@ -34,7 +34,7 @@ from .watched import Watched
 
 SCRIPT = Path(__file__).parent / "clients" / "client.js"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-NODE_MODULES = CACHE / "sentinel_py" / "npm" / "node_modules"
+NPM = CACHE / "sentinel_py" / "npm"
 ANSWER_WITHIN_S = 60
 
 
@@ -89,7 +89,7 @@ class NpmClient:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
-            env={**os.environ, "NODE_PATH": str(NODE_MODULES)},
+            env={**os.environ, "NODE_PATH": str(NPM / "node_modules")},
         )
 
     def set(self, key, value):
@@ -118,7 +118,7 @@ CLIENTS = {
     "ioredis": lambda places: NpmClient(places, "ioredis"),
     "node-redis": lambda places: NpmClient(places, "node-redis"),
 }
-HAS_NPM = bool(shutil.which("node")) and NODE_MODULES.is_dir()
+HAS_NPM = bool(shutil.which("node")) and (NPM / "installed.json").exists()
 NO_NPM = "needs node and npm: scripts/test installs the clients"
 
 
@@ -181,7 +181,7 @@ def test_a_failover_detector_leaves_a_master_that_hangs(watched):
 
 
 def subscribers(sentinel):
-    return len(ask(sentinel, "CLIENT", "LIST", "TYPE", "pubsub"))
+    return len(ask(sentinel, "CLIENT", "LIST", "TYPE", "pubsub").splitlines())
 
 
 # redis-py's own methods ---------------------------------------------------------------------------

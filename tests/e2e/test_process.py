@@ -7,11 +7,10 @@ import socket
 
 import pytest
 
-from sentinel_py.local import HOST, eventually, wait_ready
+from sentinel_py.local import HOST, READY_WITHIN_MS, eventually, wait_ready
 
 from .group import NAME, ask
 
-START_WITHIN_MS = 30_000
 A_LINE = r"\d+:X \d{2} \w{3} \d{4} \d{2}:\d{2}:\d{2}\.\d{3} [.*#-] \S.*"
 
 
@@ -50,7 +49,7 @@ def test_a_log_that_is_moved_away_is_begun_anew(sandbox, program):
     logfile = sandbox.folder / "sentinel.log"
     lines = [f"logfile {logfile}", f"sentinel monitor {NAME} {HOST} 1 2"]
     sentinel = sandbox.sentinel(lines, program=program)
-    wait_ready([sentinel], START_WITHIN_MS)
+    wait_ready([sentinel])
     logfile.rename(logfile.with_suffix(".1"))
     ask(sentinel, "SENTINEL", "RESET", NAME)
     assert f"+reset-master master {NAME}" in logfile.read_text()
@@ -61,7 +60,7 @@ def test_loglevel_says_what_is_written(sandbox, program, loglevel, marks):
     """Lines below the level are left out; those that are there carry their mark."""
     lines = [f"loglevel {loglevel}", f"sentinel monitor {NAME} {HOST} 1 2"]
     sentinel = sandbox.sentinel(lines, program=program)
-    wait_ready([sentinel], START_WITHIN_MS)
+    wait_ready([sentinel])
     found = set(re.findall(r"\d\.\d{3} ([.*#-]) ", sentinel.log))
     assert found == set(marks)
 
@@ -70,7 +69,7 @@ def test_syslog_is_accepted(sandbox, program):
     """Lines go to the log as before, whether somebody takes those for syslog or not."""
     lines = ["syslog-enabled yes", "syslog-ident sentinel-py", "syslog-facility local3"]
     sentinel = sandbox.sentinel(lines, program=program)
-    wait_ready([sentinel], START_WITHIN_MS)
+    wait_ready([sentinel])
     assert "Sentinel ID is " in sentinel.log
 
 
@@ -80,7 +79,7 @@ def test_systemd_is_told_when_we_are_ready(sandbox, program, monkeypatch, word):
     path = sandbox.folder / "notify.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
-        manager.settimeout(START_WITHIN_MS / 1000)
+        manager.settimeout(READY_WITHIN_MS / 1000)
         monkeypatch.setenv("NOTIFY_SOCKET", str(path))
         sentinel = sandbox.sentinel([f"supervised {word}", "daemonize yes"], program=program)
         said = b""
@@ -97,6 +96,6 @@ def test_a_notify_socket_is_none_of_our_business_unless_supervised(sandbox, prog
         manager.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", str(path))
         sentinel = sandbox.sentinel([], program=program)
-        wait_ready([sentinel], START_WITHIN_MS)
+        wait_ready([sentinel])
         with pytest.raises(BlockingIOError):
             manager.recv(1)

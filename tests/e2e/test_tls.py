@@ -16,7 +16,6 @@ from .group import FAILOVER_WITHIN_MS, NAME, SETTLED_WITHIN_MS, TIMING, ask, pai
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl on PATH")
 
 PASSWORD = "open-sesame"
-START_WITHIN_MS = 30_000
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +60,7 @@ LET_IN = {"yes": {"ours"}, "optional": {"ours", "none"}, "no": {"ours", "none", 
 def test_tls_auth_clients(sandbox, program, ours, strange, word):
     """Whether a client must show a certificate, may, or need not."""
     sentinel = start_encrypted(sandbox, ours, program, f"tls-auth-clients {word}")
-    eventually(lambda: myid(sentinel, ours), START_WITHIN_MS)
+    eventually(lambda: myid(sentinel, ours))
     certificates = {"ours": ours, "none": None, "strange": strange}
     assert {who for who in certificates if comes_in(sentinel, certificates[who])} == LET_IN[word]
     with socket.create_connection((HOST, sentinel.port), timeout=30) as plain:
@@ -90,7 +89,7 @@ def test_an_authority_is_needed_only_to_check_somebody(sandbox, program, ours):
         "tls-auth-clients no",
     ]
     sentinel = sandbox.sentinel(lines, port=port, program=program)
-    assert eventually(lambda: myid(sentinel), START_WITHIN_MS)
+    assert eventually(lambda: myid(sentinel))
     assert PASSWORD not in sentinel.log
 
 
@@ -129,7 +128,7 @@ def test_a_locked_key_without_its_password_is_refused_and_not_asked_for(sandbox,
 def test_who_is_turned_away_over_tls_may_have_spoken_already(sandbox, program, ours):
     """The commands that come with the handshake of one client too many are of no effect."""
     sentinel = start_encrypted(sandbox, ours, program, "maxclients 1")
-    eventually(lambda: myid(sentinel, ours), START_WITHIN_MS)
+    eventually(lambda: myid(sentinel, ours))
     with closing(shake_hands(sentinel, ours)) as first:
         first.sendall(b"PING\r\n")
         assert first.recv(100) == b"+PONG\r\n"
@@ -208,7 +207,7 @@ def redis_pair(sandbox, ours):
     master = start_redis(sandbox, ours)
     replica = start_redis(sandbox, ours, replica_of=master)
     told = as_client(replica, ours)
-    eventually(lambda: ask(replica, "ROLE", **told)[3] == "connected", START_WITHIN_MS)
+    eventually(lambda: ask(replica, "ROLE", **told)[3] == "connected")
     return master, replica
 
 
@@ -253,7 +252,7 @@ def master_of(sentinel, told):
 def test_a_redis_with_a_strange_certificate_is_not_spoken_to(sandbox, program, ours, strange):
     """A link is worth nothing when anybody can be at its end."""
     impostor = start_redis(sandbox, strange)
-    eventually(lambda: ask(impostor, "PING", **as_client(impostor, strange)), START_WITHIN_MS)
+    eventually(lambda: ask(impostor, "PING", **as_client(impostor, strange)))
     sentinel = start_encrypted(sandbox, ours, program, *watch_encrypted(impostor, quorum=2))
     told = as_client(sentinel, ours)
 
@@ -261,7 +260,7 @@ def test_a_redis_with_a_strange_certificate_is_not_spoken_to(sandbox, program, o
         row = pairs(ask(sentinel, "SENTINEL", "MASTER", NAME, **told))
         return "s_down" in row["flags"] and row["runid"] == ""
 
-    eventually(is_down, START_WITHIN_MS)
+    eventually(is_down)
     assert ask(impostor, "INFO", "commandstats", **as_client(impostor, strange)).keys() <= {
         "cmdstat_ping",
         "cmdstat_info",

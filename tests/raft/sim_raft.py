@@ -13,6 +13,7 @@ import itertools
 import logging
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 
@@ -30,7 +31,7 @@ MAX_HOSTS = 6
 ADD_TRIES = 10
 
 
-class Violation(AssertionError):
+class Violation(AssertionError):  # noqa: N818
     """A rule of Raft was broken, or of what we promise beside it."""
 
 
@@ -41,7 +42,7 @@ class Options:
     hosts: int = 3
     run_ms: int = 6_000
     propose_ms: int = 20
-    fault_ms: int = 400
+    fault_ms: int = 200
     delay_us: tuple = (100, 2_000)
     compact_entries: int = 40
     timing: object = LAN
@@ -59,6 +60,7 @@ FAULTS = {
     "full": 1,
     "transfer": 1,
     "kill_all": 1,
+    "cut_all": 3,
     "grow": 0,
     "shrink": 0,
 }
@@ -191,9 +193,7 @@ class World:
         self.leaders = {}  # term -> host
         self.commands = itertools.count()
         self.done, self.refused = {}, set()
-        self.counts = dict.fromkeys(
-            "proposed done refused unknown crashes joins removals restores compactions".split(), 0
-        )
+        self.counts = Counter()
         self.is_calm = False
         self.changing = False
         self.leaving = set()
@@ -294,8 +294,6 @@ class World:
     # Faults
 
     def crash(self, host, *, with_power):
-        if not host.is_alive:
-            return
         self.note("crash", host.id, with_power)
         self.counts["crashes"] += 1
         host.engine = host.machine = None
@@ -306,13 +304,17 @@ class World:
             host.disk.crash()
         self.break_links(host.id)
         if host.id not in self.leaving:
-            self.after(10, 1500, self.restart, host)
+            self.after(10, 400, self.restart, host)
 
     def restart(self, host):
         if host.is_alive or host.id not in self.hosts:
             return
-        host.start()
-        self.dial_all(host.id)
+        try:
+            host.start()
+        except PowerCut:
+            self.crash(host, with_power=True)
+        else:
+            self.dial_all(host.id)
 
     def fault(self):
         if self.is_calm:
@@ -339,15 +341,21 @@ class World:
 
     def fault_kill_all(self, _):
         with_power = self.rng.random() < 0.5
-        for host in list(self.hosts.values()):
-            self.crash(host, with_power=with_power)
+        for host in self.hosts.values():
+            if host.is_alive:
+                self.crash(host, with_power=with_power)
+
+    def fault_cut_all(self, _):
+        """All lose their power within a few writes: nobody's memory helps anybody."""
+        for host in self.hosts.values():
+            host.disk.writes_left = self.rng.randint(0, 8)
 
     def fault_full(self, host):
         host.disk.is_full = True
         self.after(100, 500, self.crash_if_same_life, host, host.life)
 
     def crash_if_same_life(self, host, life):
-        if host.life == life:
+        if host.life == life and host.is_alive:
             self.crash(host, with_power=False)
 
     def fault_pause(self, host):
@@ -376,7 +384,7 @@ class World:
         for pair in sorted(pairs):
             if self.rng.random() < 0.5:
                 self.after(50, 1000, self.break_link, *pair)
-        self.after(50, 2500, self.heal, self.parts)
+        self.after(50, 1200, self.heal, self.parts)
 
     def heal(self, number):
         if number != self.parts:
@@ -530,7 +538,7 @@ class World:
         for host in self.hosts.values():
             host.disk.writes_left = host.sends_left = None
             host.resume_at = 0
-            if host.disk.is_full:
+            if host.disk.is_full and host.is_alive:
                 self.crash(host, with_power=False)
 
     def check_end(self):
@@ -541,6 +549,8 @@ class World:
         last = self.final_command(leader)
         for host_id in status.members:
             host = self.hosts[host_id]
+            if host.engine.status().members != status.members:
+                raise Violation(f"{host_id} and {leader.id} have other members")
             if host.machine.entries != leader.machine.entries:
                 raise Violation(f"{host_id} has not converged with {leader.id}")
         commands = leader.machine.seen
@@ -589,7 +599,7 @@ def main():
     seeds = [args.seed] if args.seed is not None else range(args.first, args.first + args.seeds)
     failed = 0
     for kind in args.kind or KINDS:
-        totals, started_at = {}, time.monotonic()
+        totals, started_at = Counter(), time.monotonic()
         for seed in seeds:
             try:
                 world = run(kind, seed)
@@ -599,11 +609,10 @@ def main():
                 if args.seed is not None:
                     raise
                 continue
-            for name, count in world.counts.items():
-                totals[name] = totals.get(name, 0) + count
+            totals += world.counts
             if args.seed is not None:
                 print(world.trace.hexdigest())
-        print(kind, len(seeds), f"{time.monotonic() - started_at:.1f} s", totals, flush=True)
+        print(kind, len(seeds), f"{time.monotonic() - started_at:.1f} s", dict(totals), flush=True)
     return failed > 0
 
 

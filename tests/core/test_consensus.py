@@ -1,0 +1,271 @@
+"""The core as a member of a Raft cluster: entries proposed, and what committed ones change.
+
+The log here is a list that all members apply at once; whether a real one keeps its promises is
+tested with the engine.
+"""
+
+from random import Random
+
+import pytest
+
+from sentinel_py.core import snapshot
+from sentinel_py.core.ledger import Choice, Claim, Command, decode, encode
+from sentinel_py.core.messages import (
+    Answer,
+    Ask,
+    Committed,
+    DirectHello,
+    DownAnswer,
+    DownQuestion,
+    DownReport,
+    FailOver,
+    Installed,
+    LinkUp,
+    Monitor,
+    Notice,
+    ProposalEnded,
+    Propose,
+    RaftView,
+    Refused,
+    Remove,
+    Reply,
+    Request,
+    SaveSoon,
+    Send,
+    SetOptions,
+)
+from sentinel_py.core.model import Phase, Raft, State
+from sentinel_py.core.sentinel import Sentinel
+
+IDS = ("a" * 40, "b" * 40, "c" * 40)
+MASTER = "10.0.0.1"
+REPLICA = "10.0.0.2"
+
+
+class Members:
+    """Three cores and a log; the members that are cut off neither propose nor apply."""
+
+    def __init__(self):
+        self.cores = [
+            Sentinel(State(myid=run_id, raft=Raft(boot="x")), Random(0)) for run_id in IDS
+        ]
+        self.log = []
+        self.applied = [0, 0, 0]
+        self.notices = [[], [], []]
+        self.sent = [[], [], []]
+        self.answers = {}
+        self.now = 1000
+        self.cut_off = set()
+
+    def step(self, member, event):
+        self.take(member, self.cores[member].step(self.now, event))
+
+    def take(self, member, effects):
+        for effect in effects:
+            match effect:
+                case Propose(entry_id, entry) if member not in self.cut_off:
+                    assert decode(encode(entry_id, entry)) == (entry_id, entry)
+                    self.log.append((entry_id, entry))
+                    self.catch_up()
+                case Notice(_, name, text):
+                    self.notices[member].append(f"{name} {text}")
+                case Send(_, requests):
+                    self.sent[member] += [" ".join(request.args) for request in requests]
+                case Answer(ticket, value):
+                    self.answers[ticket] = value
+
+    def catch_up(self):
+        for member in range(3):
+            while member not in self.cut_off and self.applied[member] < len(self.log):
+                self.applied[member] += 1
+                index = self.applied[member]
+                self.step(member, Committed(index, *self.log[index - 1]))
+
+    def lead(self, leader):
+        for member in range(3):
+            if member not in self.cut_off:
+                self.step(member, RaftView(IDS, IDS[leader], member == leader, True, 1))
+
+    def order(self, member, event):
+        self.answers.pop(event.ticket, None)
+        self.step(member, event)
+        return self.answers[event.ticket]
+
+    def master(self, member, name="m"):
+        return self.cores[member].state.masters[name]
+
+    def meet_replica(self, member):
+        """Let a member learn of one replica, which answers."""
+        master = self.master(member)
+        self.step(member, LinkUp(master.command.id, "10.0.0.9"))
+        self.info(member, master, f"role:master\r\nslave0:ip={REPLICA},port=1,state=online")
+        replica = next(iter(master.replicas.values()))
+        self.step(member, LinkUp(replica.command.id, "10.0.0.9"))
+        self.step(member, Reply(replica.command.id, Request(("PING",), Ask.PING), b"PONG"))
+        self.info(member, replica, f"role:slave\r\nmaster_host:{MASTER}\r\nmaster_port:1")
+        return replica
+
+    def info(self, member, node, lines):
+        text = f"run_id:{'1' * 40}\r\n{lines}\r\n".encode()
+        self.step(member, Reply(node.command.id, Request(("INFO",), Ask.INFO), text))
+
+
+@pytest.fixture
+def members():
+    """A led cluster that watches one master."""
+    made = Members()
+    made.lead(0)
+    assert made.order(1, Monitor(1, "m", MASTER, "1", "2")) is None
+    return made
+
+
+def test_an_order_on_any_member_reaches_all(members):
+    """SET on a follower is answered when it is committed, and all have it."""
+    assert members.order(2, SetOptions(5, "m", ("quorum", "3"))) is None
+    assert [members.master(member).options.quorum for member in range(3)] == [3, 3, 3]
+    assert members.order(1, Remove(6, "m")) is None
+    assert all(not core.state.masters for core in members.cores)
+
+
+def test_a_bad_order_is_refused_by_all_alike(members):
+    """What an entry asks for is checked where it is applied; nothing changes."""
+    refusal = members.order(1, SetOptions(5, "m", ("no-such-option", "1")))
+    assert isinstance(refusal, Refused)
+    assert isinstance(members.order(2, Monitor(6, "m", MASTER, "2", "1")), Refused)
+    assert len({snapshot.dump(core.state) for core in members.cores}) == 1
+
+
+@pytest.mark.parametrize("certain", [True, False])
+def test_a_proposal_that_fails_is_told(members, certain):
+    """Without a majority an order ends with NOQUORUM and changes nothing here."""
+    members.cut_off = {1}
+    members.step(1, SetOptions(5, "m", ("quorum", "3")))
+    entry_id = next(iter(members.cores[1].state.raft.tickets))
+    members.step(1, ProposalEnded(entry_id, certain))
+    assert members.answers[5].code == "NOQUORUM"
+    assert ("nothing was changed" in members.answers[5].text) is certain
+    assert members.master(1).options.quorum == 2
+
+
+def test_the_claim_is_the_vote_of_all(members):
+    """FAILOVER on a follower gives the lead to the Raft leader, with every member's vote."""
+    for member in range(3):
+        members.meet_replica(member)
+    assert members.order(1, FailOver(7, "m")) is None
+    assert [members.master(member).leader for member in range(3)] == [IDS[0]] * 3
+    assert members.master(0).failover.phase is Phase.WAIT_PROMOTION
+    assert members.master(1).failover is None
+    again = members.order(2, FailOver(8, "m"))
+    assert again.code == "INPROG"
+
+
+def test_all_switch_at_the_same_entry(members):
+    """The promotion that the leader sees becomes everybody's switch."""
+    replicas = [members.meet_replica(member) for member in range(3)]
+    members.order(1, FailOver(7, "m"))
+    members.info(0, replicas[0], "role:master")
+    assert [members.master(member).address.host for member in range(3)] == [REPLICA] * 3
+    assert [members.master(member).config_epoch for member in range(3)] == [1, 1, 1]
+    assert "+promoted-slave" in " ".join(members.notices[0])
+    assert "+promoted-slave" not in " ".join(members.notices[1])
+
+
+def test_a_new_leader_asks_the_chosen_one_first(members):
+    """A failover that its leader left is resumed with the same replica, which may be promoted."""
+    for member in range(3):
+        members.meet_replica(member)
+    members.order(0, FailOver(7, "m"))
+    members.cut_off = {0}
+    members.sent[1].clear()
+    members.lead(1)
+    attempt = members.master(1).failover
+    assert (attempt.chosen.address.host, attempt.epoch) == (REPLICA, 2)
+    assert "SLAVEOF NO ONE" not in members.sent[1]
+    members.info(1, attempt.chosen, f"role:slave\r\nmaster_host:{MASTER}\r\nmaster_port:1")
+    assert "SLAVEOF NO ONE" in members.sent[1]
+    members.info(1, attempt.chosen, "role:master")
+    assert [members.master(member).address.host for member in (1, 2)] == [REPLICA] * 2
+
+
+def test_a_new_leader_finishes_the_reconfiguration(members):
+    """A leader that is gone after the switch leaves replicas to be pointed to the new master."""
+    replicas = [members.meet_replica(member) for member in range(3)]
+    members.order(0, FailOver(7, "m"))
+    members.cut_off = {1, 2}
+    members.info(0, replicas[0], "role:master")
+    members.log = [entry for entry in members.log if type(entry[1]).__name__ != "Finish"]
+    members.cut_off = {0}
+    members.catch_up()
+    assert members.master(1).mandate.switched
+    members.lead(1)
+    assert any(line.startswith("+failover-state-reconf") for line in members.notices[1])
+    assert members.master(2).mandate is None
+
+
+def test_members_report_instead_of_asking(members):
+    """ODOWN at the leader needs no question: the members' reports make the quorum."""
+    for number, run_id in enumerate(IDS[1:]):
+        hello = f"10.0.1.{number},26379,{run_id},0,m,{MASTER},1,0"
+        members.step(0, DirectHello(hello))
+        members.step(0, DownReport(run_id, "m", True))
+    assert members.master(0).is_odown
+    assert members.master(0).leader == IDS[0]
+
+
+def test_a_vote_for_an_outsider_goes_through_the_log(members):
+    """A candidate outside gets the members' vote once, when it is committed."""
+    outsider = "d" * 40
+    answer = members.order(2, DownQuestion(9, MASTER, 1, 4, outsider))
+    assert answer == DownAnswer(False, outsider, 4)
+    assert [members.master(member).leader for member in range(3)] == [outsider] * 3
+    late = members.order(1, DownQuestion(10, MASTER, 1, 4, "e" * 40))
+    assert late == DownAnswer(False, outsider, 4)
+
+
+def test_a_member_cut_off_casts_no_vote(members):
+    """Without the log there is no vote, not even a local one."""
+    members.step(1, RaftView(IDS, None, False, False, 1))
+    answer = members.order(1, DownQuestion(9, MASTER, 1, 4, "d" * 40))
+    assert answer == DownAnswer(False, None, 0)
+
+
+def test_a_snapshot_makes_the_same_state(members):
+    """A newcomer that gets the snapshot has what the log has made, and forgets what is gone."""
+    members.order(1, SetOptions(5, "m", ("auth-pass", "secret")))
+    newcomer = Sentinel(State(myid="d" * 40, raft=Raft(boot="x")), Random(0))
+    data = snapshot.dump(members.cores[0].state)
+    newcomer.step(0, Installed(7, data))
+    assert snapshot.dump(newcomer.state) == data
+    members.order(1, Remove(6, "m"))
+    newcomer.step(1, Installed(9, snapshot.dump(members.cores[0].state)))
+    assert newcomer.state.masters == {}
+
+
+def test_what_is_applied_is_not_applied_again(members):
+    """A log that is read again at a restart changes nothing that the file already has."""
+    before = snapshot.dump(members.cores[0].state)
+    for index, (entry_id, entry) in enumerate(members.log, start=1):
+        assert members.cores[0].step(members.now, Committed(index, entry_id, entry)) == []
+    assert snapshot.dump(members.cores[0].state) == before
+
+
+def test_what_the_log_brings_is_saved_later(members):
+    """The log is on disk already, so the file need not be written before an answer."""
+    core = members.cores[0]
+    effects = core.step(members.now, Committed(99, "x:1", Command("remove", ("m",))))
+    assert isinstance(effects[0], SaveSoon)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Claim("unknown", 1, IDS[0], False, False),
+        Choice("unknown", 1, "h", 1, "10.0.0.3"),
+        Command("from-the-future", ("x",)),
+    ],
+)
+def test_entries_about_nothing_change_nothing(members, entry):
+    """An entry whose master is gone, or that only a later version knows, is passed over."""
+    before = snapshot.dump(members.cores[0].state)
+    members.step(0, Committed(99, "x:1", entry))
+    assert snapshot.dump(members.cores[0].state) == before
