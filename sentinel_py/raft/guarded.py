@@ -236,13 +236,15 @@ class Core:
     def set_next_index(self, peer: str, index: int) -> None:
         self._raft._SyncObj__raftNextIndex[Member(peer)] = index
 
-    def send_now(self) -> None:
-        """Send to everybody in the next tick, not at the next heartbeat."""
-        self._raft._SyncObj__newAppendEntriesTime = 0
+    def send_at(self, at: int) -> None:
+        """Send to everybody then, not at the next heartbeat."""
+        soon = (at - 1) / 1000  # it waits until the time is over
+        raft = self._raft
+        raft._SyncObj__newAppendEntriesTime = min(raft._SyncObj__newAppendEntriesTime, soon)
 
     @property
     def heartbeat_at(self) -> int:
-        return int(self._raft._SyncObj__newAppendEntriesTime * 1000) + 1
+        return round(self._raft._SyncObj__newAppendEntriesTime * 1000) + 1
 
     def attach(self, peer: str) -> None:
         """Send the log to somebody that has no vote yet."""

@@ -53,7 +53,7 @@ class Replication:
         self._transfer: _Transfer | None = None
         self._sequence = 0
         self._search_from: dict[str, int] = {}  # the answers that count for each follower
-        self._resent_at = 0
+        self._resend_at = 0
 
     # Follower
 
@@ -208,6 +208,6 @@ class Replication:
         followers = [it for it in self._search_from if core.is_follower(it)]
         self._search_from = {it: self._search_from[it] for it in followers}
         self._search_from[peer] = self._sequence + 1
-        if core.now_ms >= self._resent_at + _RESEND_PAUSE_MS:
-            self._resent_at = core.now_ms
-            core.send_now()
+        self._resend_at = max(self._resend_at, core.now_ms)
+        core.send_at(self._resend_at)
+        self._resend_at += _RESEND_PAUSE_MS

@@ -216,9 +216,8 @@ def test_a_failover_that_is_encrypted_throughout(sandbox, program, ours, redis_p
     master, replica = redis_pair
     programs = [program, program]
     programs.append(["redis-sentinel"] if shutil.which("redis-sentinel") else program)
-    sentinels = [
-        start_encrypted(sandbox, ours, each, *watch_encrypted(master)) for each in programs
-    ]
+    lines = [*watch_encrypted(master), *lines_of(shown_outside(ours))]
+    sentinels = [start_encrypted(sandbox, ours, each, *lines) for each in programs]
     for sentinel in sentinels:
         others = sorted(one.port for one in sentinels if one is not sentinel)
         eventually(lambda s=sentinel, o=others: peer_ports(s, ours) == o, SETTLED_WITHIN_MS)
@@ -232,6 +231,16 @@ def test_a_failover_that_is_encrypted_throughout(sandbox, program, ours, redis_p
             FAILOVER_WITHIN_MS,
         )
     assert ask(replica, "SET", "key", "value", **as_client(replica, ours))
+
+
+def shown_outside(pair):
+    """A certificate for the way out alone; its key has a password, which the other has not."""
+    locked = encrypt_key(pair, PASSWORD)
+    return {
+        "tls-client-cert-file": locked.cert,
+        "tls-client-key-file": locked.key,
+        "tls-client-key-file-pass": PASSWORD,
+    }
 
 
 def rows_of(sentinel, what, pair):

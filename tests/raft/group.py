@@ -18,9 +18,11 @@ class Machine:
 
     def __init__(self):
         self.entries = []
+        self.history = []  # also what a snapshot made it forget
         self.restored = []
 
     def apply(self, index, command):
+        self.history.append(command)
         self.entries.append((index, command))
         return index
 

@@ -42,7 +42,7 @@ class Options:
     hosts: int = 3
     run_ms: int = 6_000
     propose_ms: int = 20
-    fault_ms: int = 200
+    fault_ms: int = 400
     delay_us: tuple = (100, 2_000)
     compact_entries: int = 40
     timing: object = LAN
@@ -184,7 +184,7 @@ class World:
         self.rng = Random(seed)
         self.now = 0
         self.events = []
-        self.order = itertools.count()
+        self.tickets = itertools.count()
         self.hosts = {}
         self.links = {}
         self.parted = set()  # pairs that do not reach each other
@@ -195,7 +195,6 @@ class World:
         self.done, self.refused = {}, set()
         self.counts = Counter()
         self.is_calm = False
-        self.changing = False
         self.leaving = set()
         self.trace = hashlib.sha256()
         ids = tuple("abcdefgh"[: opts.hosts])
@@ -206,7 +205,7 @@ class World:
     # Time
 
     def at(self, when, act, *args):
-        heapq.heappush(self.events, (when, next(self.order), act, args))
+        heapq.heappush(self.events, (when, next(self.tickets), act, args))
 
     def after(self, shortest_ms, longest_ms, act, *args):
         self.at(self.now + self.rng.randint(shortest_ms * MS, longest_ms * MS), act, *args)
@@ -405,52 +404,39 @@ class World:
         return host.engine.status().has_lease
 
     def fault_grow(self, _):
-        leader = self.leader()
-        if leader is None or self.changing or len(self.hosts) >= MAX_HOSTS:
-            return
-        self.changing = True
-        host = self.add_host(f"h{next(self.names)}", ())
-        self.after(0, 100, self.add, host, 0)
+        if len(self.hosts) < MAX_HOSTS and self.leader():
+            self.add(self.add_host(f"h{next(self.names)}", ()), 0)
 
     def add(self, host, tries):
         """As an operator does: again, until it is in or he has had enough."""
-        if host.id in self.known_members():
+        if host.id in self.known_members() or host.id in self.leaving:
             self.counts["joins"] += 1
-            self.changing = False
-        elif tries == ADD_TRIES:
-            self.changing = False  # it may have become a member all the same
-        else:
-            leader = self.leader()
-            if leader:
-                leader.engine.change(Add(host.id), lambda *_: None)
-                leader.due()
-            self.after(200, 600, self.add, host, tries + 1)
+        elif tries < ADD_TRIES:  # it may become a member later all the same
+            self.order(Add(host.id), lambda *_: None)
+            self.after(100, 600, self.add, host, tries + 1)
+
+    def order(self, change, done):
+        leader = self.leader()
+        if leader:
+            leader.engine.change(change, done)
+            leader.due()
 
     def known_members(self):
         leader = self.leader()
         return leader.engine.status().members if leader else ()
 
-    def fault_shrink(self, host):
+    def fault_shrink(self, _):
+        """One or two at once, of which the leader may take only one."""
         members = self.known_members()
-        if self.changing or len(members) < 3 or host.id not in members:
-            return
-        leader = self.leader()
-        if host is leader:
-            return
-        self.changing = True
-        leader.engine.change(Remove(host.id), lambda outcome, _: self.removed(host, outcome))
-        self.after(3000, 4000, self.removed, host, Outcome.UNKNOWN)
-        leader.due()
+        if len(members) > 2:
+            for member in self.rng.sample(members, k=self.rng.randint(1, 2)):
+                self.order(Remove(member), lambda outcome, _, it=member: self.removed(it, outcome))
 
-    def removed(self, host, outcome):
-        if not self.changing or host.id not in self.hosts:
-            return
-        self.changing = False
-        if outcome is Outcome.DONE:
+    def removed(self, member, outcome):
+        if outcome is Outcome.DONE and member not in self.leaving:
             self.counts["removals"] += 1
-            self.leaving.add(host.id)
-            # It goes when it is sure that nobody needs it, which is later.
-            self.after(0, 1000, self.take_away, host)
+            self.leaving.add(member)
+            self.after(0, 1000, self.take_away, self.hosts[member])
 
     def take_away(self, host):
         self.break_links(host.id)
@@ -570,8 +556,11 @@ class World:
 KINDS = {
     "three": Options(),
     "five": Options(hosts=5, run_ms=5_000),
-    "power": Options(faults={**FAULTS, "cut_write": 20, "power": 10}),
-    "moving": Options(hosts=1, run_ms=10_000, faults={**FAULTS, "grow": 15, "shrink": 15}),
+    "harsh": Options(fault_ms=150),
+    "power": Options(faults={**FAULTS, "cut_write": 20, "cut_all": 20, "power": 10}),
+    "moving": Options(
+        hosts=1, run_ms=10_000, fault_ms=200, faults={**FAULTS, "grow": 15, "shrink": 15}
+    ),
     "busy": Options(propose_ms=3, compact_entries=25, run_ms=4_000, delay_us=(2_000, 30_000)),
     "wan": Options(
         delay_us=(5_000, 50_000), timing=WAN, propose_ms=8, fault_ms=2_500, run_ms=15_000

@@ -200,7 +200,7 @@ def test_transfer_is_refused(group):
 
 
 def test_a_transfer_that_fails_ends_the_term(group):
-    """The other one may still stand at any time, so the leader has no lease, and then steps down."""
+    """The other may still stand at any time, so the leader has no lease, and then steps down."""
     leader = group.leader()
     other = others_than(group, leader)[0]
     term = group.status(leader).term
