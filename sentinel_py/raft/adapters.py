@@ -6,6 +6,7 @@ module is imported, PySyncObj opens no file, socket or pipe, asks no clock and u
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -31,8 +32,18 @@ class LibraryError(Exception):
 class Member(Node):  # type: ignore[misc]  # PySyncObj has no types
     """A member is its id. The hash is the same in every run, and with it the order of sets."""
 
+    def __init__(self, id: str) -> None:  # noqa: A002
+        super().__init__(id)
+        self._crc = zlib.crc32(id.encode())
+
     def __hash__(self) -> int:
-        return zlib.crc32(self.id.encode())
+        return self._crc
+
+
+@functools.lru_cache(maxsize=256)
+def member(member_id: str) -> Member:
+    """The node of this id. Each message needs one, and nodes that are the same compare fast."""
+    return Member(member_id)
 
 
 class Log(pysyncobj.journal.Journal):  # type: ignore[misc]

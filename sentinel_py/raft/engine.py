@@ -24,8 +24,8 @@ from sentinel_py.raft.election import Election
 from sentinel_py.raft.guarded import LAN, PROPOSALS_LIMIT, Core, Role, Timing
 from sentinel_py.raft.joining import Joining, Learner
 from sentinel_py.raft.journal import CompactionError, Journal
-from sentinel_py.raft.membership import REGULAR, Add, Change, command_of, is_id
-from sentinel_py.raft.proposals import Done, Outcome, Proposals
+from sentinel_py.raft.membership import REGULAR, Add, Change, change_in, command_of, is_id
+from sentinel_py.raft.proposals import REFUSED_REASON, Done, Outcome, Proposals
 from sentinel_py.raft.replication import Replication
 from sentinel_py.raft.snapshot import FIRST_INDEX, STATE_LIMIT, Snapshot
 
@@ -364,6 +364,10 @@ class Engine:
                 self._replication.stamp(message)
             case "request_vote":
                 self._election.mark(message)
+            case "apply_command" if change_in(message["command"]):
+                # We led when it was asked for. Another leader has to let the member learn first.
+                self._inbox.append((peer, _REFUSAL | {"request_id": message["request_id"]}))
+                return
         self._send(peer, message)
 
     def _send(self, peer: str, message: Message) -> None:
@@ -381,5 +385,7 @@ class Engine:
         if peer in self._core.peers:
             self._core.deliver(peer, message)
 
+
+_REFUSAL = {"type": "apply_command_response", "error": REFUSED_REASON}
 
 _TRANSFERRED = {True: Outcome.DONE, False: Outcome.REFUSED, None: Outcome.UNKNOWN}

@@ -16,7 +16,7 @@ from random import Random
 from pysyncobj import FAIL_REASON, SyncObj, SyncObjConf
 from pysyncobj.version import VERSION
 
-from sentinel_py.raft.adapters import CLOCK, LibraryError, Log, Member, Outgoing, SnapshotSender
+from sentinel_py.raft.adapters import CLOCK, LibraryError, Log, Outgoing, SnapshotSender, member
 from sentinel_py.raft.codec import BATCH_LIMIT, Message
 from sentinel_py.raft.journal import Journal
 from sentinel_py.raft.membership import MEMBERS_LIMIT, REGULAR, Add, Membership, change_in
@@ -83,6 +83,7 @@ class Core:
     ) -> None:
         self.journal = journal
         self.membership = Membership(journal.snapshot.members, journal.entries[2:])
+        self._checked_members: tuple[str, ...] = ()
         self.now_ms = now_ms
         self.set_time(now_ms)
         self._raft = _Raft(
@@ -110,7 +111,7 @@ class Core:
 
     @property
     def is_leader(self) -> bool:
-        return self.role is Role.LEADER
+        return bool(self._raft._SyncObj__raftState == Role.LEADER.value)
 
     @property
     def is_voter(self) -> bool:
@@ -154,17 +155,19 @@ class Core:
     @property
     def progress(self) -> tuple[object, ...]:
         """What a tick can change, so that another tick may have something to do."""
-        return self.role, self.term, self.commit_index, self.applied_index, self.last.index
+        raft = self._raft
+        indices = (raft.raftCommitIndex, raft.raftLastApplied, self.last.index)
+        return raft._SyncObj__raftState, raft.raftCurrentTerm, *indices
 
     def match_index(self, peer: str) -> int:
-        return int(self._raft._SyncObj__raftMatchIndex.get(Member(peer), 0))
+        return int(self._raft._SyncObj__raftMatchIndex.get(member(peer), 0))
 
     def next_index(self, peer: str) -> int:
-        return int(self._raft._SyncObj__raftNextIndex[Member(peer)])
+        return int(self._raft._SyncObj__raftNextIndex[member(peer)])
 
     def is_follower(self, peer: str) -> bool:
         """Whether this leader sends the log there: to voters, and to a member that joins."""
-        return Member(peer) in self._raft._SyncObj__raftNextIndex
+        return member(peer) in self._raft._SyncObj__raftNextIndex
 
     # What happens to it
 
@@ -173,15 +176,17 @@ class Core:
         CLOCK.now_ms = now_ms
 
     def set_links(self, peers: Iterable[str]) -> None:
-        self._raft._SyncObj__connectedNodes = {Member(it) for it in peers}
+        self._raft._SyncObj__connectedNodes = {member(it) for it in peers}
 
     def deliver(self, peer: str, message: Message) -> None:
-        self._raft._SyncObj__onMessageReceived(Member(peer), message)
+        self._raft._SyncObj__onMessageReceived(member(peer), message)
 
     def tick(self) -> None:
         self._raft.doTick(0)
-        expected = {Member(it) for it in self.peers}
-        assert self._raft.otherNodes == expected, "the members follow from the log"
+        if self._checked_members is not self.membership.current:
+            self._checked_members = self.membership.current
+            expected = {member(it) for it in self.peers}
+            assert self._raft.otherNodes == expected, "the members follow from the log"
 
     def hold_election(self) -> None:
         """It would stand as soon as its own deadline passed; ours decides."""
@@ -207,7 +212,7 @@ class Core:
     def transfer(self, peer: str | None) -> bool:
         """Tell a member that has everything to stand at once; False if there is none."""
         answers: list[int] = []
-        node = None if peer is None else Member(peer)
+        node = None if peer is None else member(peer)
         self._raft.transferLeadership(node, lambda _, error: answers.append(error))
         return answers == [FAIL_REASON.SUCCESS]
 
@@ -234,7 +239,7 @@ class Core:
         return sum(map(len, commits)) + len(self._raft._SyncObj__commandsWaitingReply)
 
     def set_next_index(self, peer: str, index: int) -> None:
-        self._raft._SyncObj__raftNextIndex[Member(peer)] = index
+        self._raft._SyncObj__raftNextIndex[member(peer)] = index
 
     def send_at(self, at: int) -> None:
         """Send to everybody then, not at the next heartbeat."""
@@ -244,15 +249,15 @@ class Core:
 
     @property
     def heartbeat_at(self) -> int:
-        return round(self._raft._SyncObj__newAppendEntriesTime * 1000) + 1
+        return int(self._raft._SyncObj__newAppendEntriesTime * 1000 + 0.5) + 1
 
     def attach(self, peer: str) -> None:
         """Send the log to somebody that has no vote yet."""
-        self._raft._SyncObj__onReadonlyNodeConnected(Member(peer))
+        self._raft._SyncObj__onReadonlyNodeConnected(member(peer))
 
     def detach(self, peer: str) -> None:
-        if Member(peer) in self._raft._SyncObj__readonlyNodes:
-            self._raft._SyncObj__onReadonlyNodeDisconnected(Member(peer))
+        if member(peer) in self._raft._SyncObj__readonlyNodes:
+            self._raft._SyncObj__onReadonlyNodeDisconnected(member(peer))
 
     # Snapshots
 
@@ -271,7 +276,7 @@ class Core:
         self.membership.reset(snapshot.members)
         raft = self._raft
         raft._SyncObj__raftLastApplied = raft._SyncObj__raftCommitIndex = snapshot.index
-        raft._SyncObj__updateClusterConfiguration([Member(it) for it in self.peers])
+        raft._SyncObj__updateClusterConfiguration([member(it) for it in self.peers])
 
 
 class _Raft(SyncObj):  # type: ignore[misc]
@@ -290,7 +295,7 @@ class _Raft(SyncObj):  # type: ignore[misc]
         self._apply = apply
         # Those in the log as well as those in the snapshot: PySyncObj alone would not know the
         # former before it applies them, and elect a leader with the votes of too few.
-        others = [Member(it) for it in membership.current if it != journal.member_id]
+        others = [member(it) for it in membership.current if it != journal.member_id]
         conf = SyncObjConf(
             autoTick=False,
             dynamicMembershipChange=True,
@@ -312,7 +317,7 @@ class _Raft(SyncObj):  # type: ignore[misc]
             journalFile=Log(journal, membership),
         )
         super().__init__(
-            Member(journal.member_id), others, conf, nodeClass=Member, transport=transport
+            member(journal.member_id), others, conf, nodeClass=member, transport=transport
         )
 
     def _SyncObj__doApplyCommand(self, command: bytes) -> object:  # noqa: N802

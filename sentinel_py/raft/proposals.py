@@ -24,6 +24,8 @@ class Outcome(Enum):
 Done = Callable[[Outcome, object], None]
 """Takes the outcome, and what the state machine returned."""
 
+REFUSED_REASON: int = FAIL_REASON.REQUEST_DENIED
+
 # PySyncObj's other reasons come when a command was on its way into a log, and may be in it.
 _OUTCOMES = {
     FAIL_REASON.SUCCESS: Outcome.DONE,

@@ -302,8 +302,7 @@ class World:
         if with_power:
             host.disk.crash()
         self.break_links(host.id)
-        if host.id not in self.leaving:
-            self.after(10, 400, self.restart, host)
+        self.after(10, 400, self.restart, host)
 
     def restart(self, host):
         if host.is_alive or host.id not in self.hosts:
@@ -431,12 +430,15 @@ class World:
         if len(members) > 2:
             for member in self.rng.sample(members, k=self.rng.randint(1, 2)):
                 self.order(Remove(member), lambda outcome, _, it=member: self.removed(it, outcome))
+            if self.rng.random() < 0.5:
+                self.fault_part(self.leader())
 
     def removed(self, member, outcome):
         if outcome is Outcome.DONE and member not in self.leaving:
             self.counts["removals"] += 1
             self.leaving.add(member)
-            self.after(0, 1000, self.take_away, self.hosts[member])
+            # Nobody has told it; it may try to lead what is left.
+            self.after(500, 3000, self.take_away, self.hosts[member])
 
     def take_away(self, host):
         self.break_links(host.id)

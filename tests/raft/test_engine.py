@@ -413,3 +413,18 @@ def test_idle(group):
     assert all(group.core(it).waiting == 0 for it in "abc")
     assert len(group.sent) <= 600_000 / LAN.heartbeat_ms * 4
     assert {message["type"] for *_, message in group.sent} == {"append_entries", "next_node_idx"}
+
+
+def test_a_change_is_not_passed_on(group):
+    """A leader that is deposed before it wrote the change down refuses it, and so does the next."""
+    leader = group.leader()
+    other, third = others_than(group, leader)
+    group.transfer(leader, other)
+    group.engines[leader].step()
+    asked = group.change(leader, Remove(third))
+    heartbeat = {"commit_index": 1, "prevLogIdx": 1, "prevLogTerm": 0, "sequence": 1, "sent_at": 1}
+    term = group.status(leader).term + 1
+    message = {"type": "append_entries", "term": term, "entries": [], **heartbeat}
+    group.post(other, leader, message)
+    group.engines[leader].step()
+    assert asked.outcome is Outcome.REFUSED

@@ -210,7 +210,7 @@ def test_an_old_refusal_does_not_undo_a_search(group, replace, guard):
         group.propose(leader, b"x")
     group.step()
     core = group.core(leader)
-    core._raft._SyncObj__raftMatchIndex[guarded.Member(other)] = 0
+    core._raft._SyncObj__raftMatchIndex[adapters.member(other)] = 0
     refusal = {
         "type": "next_node_idx",
         "term": core.term,
@@ -245,7 +245,7 @@ def test_a_follower_that_always_refuses_is_not_flooded(group):
     leader = group.leader()
     other = others_than(group, leader)[0]
     group.commit(leader, *(b"%d" % it for it in range(10)))
-    group.core(leader)._raft._SyncObj__raftMatchIndex[guarded.Member(other)] = 0
+    group.core(leader)._raft._SyncObj__raftMatchIndex[adapters.member(other)] = 0
 
     def refuse(source, target, message):
         if target == other and message["type"] == "append_entries":
@@ -604,7 +604,7 @@ def test_there_is_one_clock(group, replace, guard):
 
 def test_the_order_of_members_is_the_same_in_every_run():
     """PySyncObj keeps members in sets, and the hash of a string changes from run to run."""
-    assert hash(guarded.Member("abc")) == 0x352441C2
+    assert hash(adapters.member("abc")) == 0x352441C2
 
 
 @pytest.mark.parametrize(
