@@ -113,6 +113,8 @@ def _write_entries(value: Any) -> bytes:
 def _read_entries(reader: _Reader) -> list[Entry]:
     start = _read_number(reader)
     (count,) = reader.numbers(_LENGTH)
+    if start and not count:
+        raise CodecError("no entries, but an index")
     entries = []
     for index in range(start, start + count):
         term, length = reader.numbers(_ENTRY)

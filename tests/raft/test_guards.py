@@ -4,14 +4,11 @@ Guards that need no test of their own here: the journal instead of PySyncObj's, 
 snapshot and log (test_journal); links that are not its business (nothing of it opens any).
 """
 
-import pysyncobj.journal
-import pysyncobj.pickle
 import pytest
 from pysyncobj import SyncObj, syncobj
 
-from sentinel_py.raft import adapters, codec, guarded, journal, membership, snapshot
+from sentinel_py.raft import adapters, codec, guarded, snapshot
 from sentinel_py.raft import engine as engines
-from sentinel_py.raft.adapters import LibraryError
 from sentinel_py.raft.election import Election
 from sentinel_py.raft.engine import Engine, Outcome
 from sentinel_py.raft.guarded import LAN, Core
@@ -22,17 +19,6 @@ from sentinel_py.raft.snapshot import Entry, Snapshot
 from tests.raft.group import Group, Machine
 
 with_and_without = pytest.mark.parametrize("guard", [True, False], ids=["guarded", "unguarded"])
-
-
-@pytest.fixture
-def group():
-    return Group()
-
-
-@pytest.fixture
-def replace(monkeypatch):
-    """Put something in the place of a guard."""
-    return monkeypatch.setattr
 
 
 def others_than(group, member_id):
@@ -600,52 +586,3 @@ def test_there_is_one_clock(group, replace, guard):
     heartbeats = [it for source, *_, it in group.sent if it["type"] == "append_entries"]
     assert (len(heartbeats) >= 2 * 1_000 // (LAN.heartbeat_ms + 2)) is guard
     assert group.status(leader).has_lease is guard
-
-
-def test_the_order_of_members_is_the_same_in_every_run():
-    """PySyncObj keeps members in sets, and the hash of a string changes from run to run."""
-    assert hash(adapters.member("abc")) == 0x352441C2
-
-
-@pytest.mark.parametrize(
-    "function",
-    [
-        pysyncobj.pickle.loads,
-        pysyncobj.pickle.load,
-        pysyncobj.pickle.dumps,
-        pysyncobj.pickle.dump,
-        pysyncobj.journal.loads,
-        pysyncobj.journal.dumps,
-    ],
-)
-def test_nothing_is_pickled(function):
-    """Whoever still reaches PySyncObj's pickle stops there."""
-    with pytest.raises(AssertionError):
-        function(b"")
-
-
-def test_another_library_does_not_start(replace):
-    """A version that the guards were not made for, or without a name that they use, is refused."""
-    replace(guarded, "VERSION", "0.3.18")
-    with pytest.raises(LibraryError, match=r"^PySyncObj 0\.3\.17 is needed, and this is 0\.3\.18$"):
-        guarded._check_library()
-    replace(guarded, "VERSION", "0.3.17")
-    replace(guarded, "_METHODS", ["noSuchMethod"])
-    with pytest.raises(LibraryError):
-        guarded._check_library()
-    replace(guarded, "_FIELDS", ["noSuchField"])
-    with pytest.raises(LibraryError, match="has no noSuchField"):
-        Group("a")
-
-
-def test_members_have_a_limit():
-    """A leader does not add more than it can serve."""
-    ids = [f"m{it:02}" for it in range(membership.MEMBERS_LIMIT)]
-    group = Group(ids)
-    leader = group.leader()
-    group.engines[leader].connected("one more")
-    refused = []
-    group.core(leader).submit(command_of(Add("one more")), lambda _, error: refused.append(error))
-    group.step()
-    assert refused == [syncobj.FAIL_REASON.REQUEST_DENIED]
-    assert journal.exists(group.disks[leader])

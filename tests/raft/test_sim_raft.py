@@ -16,13 +16,13 @@ SEEDS = 20
 def test_no_rule_is_broken(kind, block):
     """Leaders, logs, leases, outcomes and members are right in worlds where everything fails."""
     for seed in range(block * SEEDS // 2, (block + 1) * SEEDS // 2):
-        print(f"python -m tests.raft.sim_raft --kind {kind} --seed {seed}")
+        print(f"python -m tests.raft --kind {kind} --seed {seed}")
         sim_raft.run(kind, seed)
 
 
 def trace_of(kind, seed, hash_seed):
     result = subprocess.run(
-        [sys.executable, "-m", "tests.raft.sim_raft", "--kind", kind, "--seed", str(seed)],
+        [sys.executable, "-m", "tests.raft", "--kind", kind, "--seed", str(seed)],
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
         capture_output=True,
         text=True,
