@@ -90,6 +90,9 @@ def test_a_running_cluster_is_replaced_one_by_one_and_back(sandbox, program):
     """Each takes over the other kind's file and port, and at each step a failover works."""
     watched = start_watched(sandbox, [ORIGINAL] * 3)
     ids = [ask(sentinel, "SENTINEL", "MYID") for sentinel in watched.sentinels]
+    for sentinel in watched.sentinels:
+        # The original pings once a second, and takes one late answer for a death at 1000.
+        set_option(sentinel, "down-after-milliseconds", 3000)
     for taking_over in (program, ORIGINAL):
         for sentinel in watched.sentinels:
             replace(watched, sentinel, taking_over)

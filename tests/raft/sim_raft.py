@@ -51,6 +51,7 @@ FAULTS = {
     "cut_write": 5,
     "cut_send": 3,
     "part": 4,
+    "rift": 3,
     "pause": 2,
     "reset": 3,
     "full": 1,
@@ -191,7 +192,7 @@ class World:
         self.done, self.refused = {}, set()
         self.counts = Counter()
         self.is_calm = False
-        self.leaving = set()
+        self.unwanted, self.leaving = set(), set()
         self.trace = hashlib.sha256()
         ids = tuple("abcdefgh"[: opts.hosts])
         self.names = itertools.count(len(ids))
@@ -373,6 +374,16 @@ class World:
         pairs = {(a, b) for a, b in self.links if (a in group) != (b in group)}
         if self.rng.random() < 0.2:
             pairs = {(a, b) for a, b in pairs if a in group}
+        self.part(pairs)
+
+    def fault_rift(self, host):
+        """Two hosts lose each other, and everybody else has both."""
+        others = [it for it in self.hosts if it != host.id]
+        if others:
+            other = self.rng.choice(others)
+            self.part({(host.id, other), (other, host.id)})
+
+    def part(self, pairs):
         self.parted |= pairs
         self.parts += 1
         for pair in sorted(pairs):
@@ -404,7 +415,7 @@ class World:
 
     def add(self, host, tries):
         """As an operator does: again, until it is in or he has had enough."""
-        if host.id in self.known_members() or host.id in self.leaving:
+        if host.id in self.known_members() or host.id in self.unwanted:
             self.counts["joins"] += 1
         elif tries < ADD_TRIES:  # it may become a member later all the same
             self.order(Add(host.id), lambda *_: None)
@@ -425,6 +436,7 @@ class World:
         members = self.known_members()
         if len(members) > 2:
             for member in self.rng.sample(members, k=self.rng.randint(1, 2)):
+                self.unwanted.add(member)  # whoever was adding it stops, or it would come back
                 self.order(Remove(member), lambda outcome, _, it=member: self.removed(it, outcome))
             if self.rng.random() < 0.5:
                 self.fault_part(self.leader())

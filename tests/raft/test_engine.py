@@ -368,24 +368,25 @@ def test_the_inbox_has_a_limit(group):
     assert len(group.engines["a"]._inbox) == engines.INBOX_LIMIT
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abcx"), messages), max_size=8))
 def test_any_message_in_any_state(stream):
-    """Whatever well-formed messages come, from members or others, the engine goes on."""
+    """Whatever well-formed messages come, from members or others, the engine goes on.
+
+    But if a leader contradicts what is committed: that would be a broken cluster, and ends us.
+    """
     group = Group()
-    leader = group.leader()
-    other = others_than(group, leader)[0]
+    group.commit(group.leader(), b"x")
     for source, message in stream:
-        for target in (leader, other):
-            small = {k: v % 8 if type(v) is int else v for k, v in message.items()}
-            if source != target and not commits_what_nobody_has(small):
-                group.post(source, target, small)
+        small = {key: it % 8 if type(it) is int else it for key, it in message.items()}
+        for target in others_than(group, source):
+            group.post(source, target, small)
+            try:
                 group.step()
-
-
-def commits_what_nobody_has(message):
-    # A leader of our own term that contradicts the log is a broken member, and ends ours.
-    return message["type"] == "append_entries"
+            except AssertionError as error:
+                if str(error) != "what is committed stays":
+                    raise
+                return
 
 
 def test_no_thread_and_no_descriptor():
