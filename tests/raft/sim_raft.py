@@ -565,6 +565,7 @@ class World:
 
 KINDS = {
     "three": Options(),
+    "quiet": Options(propose_ms=400),  # any log is as good as the leader's
     "five": Options(hosts=5, run_ms=5_000),
     "harsh": Options(fault_ms=150),
     "power": Options(faults={**FAULTS, "cut_write": 20, "cut_all": 20, "power": 10}),

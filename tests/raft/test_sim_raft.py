@@ -8,7 +8,16 @@ import pytest
 
 from tests.raft import sim_raft
 
-SEEDS = {"three": 30, "five": 8, "harsh": 30, "power": 30, "moving": 20, "busy": 6, "wan": 3}
+SEEDS = {
+    "three": 30,
+    "quiet": 20,
+    "five": 8,
+    "harsh": 30,
+    "power": 30,
+    "moving": 20,
+    "busy": 6,
+    "wan": 3,
+}
 """As many of each kind as fit into half a minute; the command line runs as many as one likes."""
 
 
