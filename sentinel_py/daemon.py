@@ -17,16 +17,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sentinel_py import __version__, config, directives, process, raft_commands, rewrite, tls
-from sentinel_py.acl import Acl, AclError, AclStore
-from sentinel_py.commands import CommandTable
+from sentinel_py import __version__, process, tls
+from sentinel_py.acl.acl import Acl, AclError, AclStore
+from sentinel_py.config import config, directives, rewrite
+from sentinel_py.config.settings import ServerSettings
 from sentinel_py.core import views
 from sentinel_py.core.messages import Input, Level, Notice, Propose
 from sentinel_py.core.model import Settings, State
 from sentinel_py.core.sentinel import Sentinel
-from sentinel_py.generic_commands import base_commands
 from sentinel_py.links import LinkOptions, Links
-from sentinel_py.listeners import ListenError
 from sentinel_py.logs import LogFile, LogOptions
 from sentinel_py.node import Node
 from sentinel_py.notify import Notifier
@@ -36,10 +35,13 @@ from sentinel_py.raft.member import Member
 from sentinel_py.raft.storage import LocalStorage
 from sentinel_py.resolver import Resolver, resolve_now
 from sentinel_py.scripts import Scripts
-from sentinel_py.sentinel_commands import build
-from sentinel_py.server import Server
-from sentinel_py.server_options import ServerOptions
-from sentinel_py.settings import ServerSettings
+from sentinel_py.server import raft_commands
+from sentinel_py.server.commands import CommandTable
+from sentinel_py.server.generic_commands import base_commands
+from sentinel_py.server.listeners import ListenError
+from sentinel_py.server.options import ServerOptions
+from sentinel_py.server.sentinel_commands import build
+from sentinel_py.server.server import Server
 from sentinel_py.storage import LOCAL, SaveError
 from sentinel_py.version import REDIS_VERSION
 

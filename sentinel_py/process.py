@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Callable
 
-from sentinel_py.settings import ServerSettings
+from sentinel_py.config.settings import ServerSettings
 
 RESERVED_FILES = 32
 """Descriptors that are not clients: log, config file, listeners, as Redis counts them."""

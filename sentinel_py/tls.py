@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from sentinel_py.settings import ServerSettings
+from sentinel_py.config.settings import ServerSettings
 
 # Two of them are broken: whoever asks for those gets the oldest that is not.
 _VERSIONS = {

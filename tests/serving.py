@@ -6,12 +6,12 @@ import socket
 
 import hiredis
 
-from sentinel_py.acl import Acl
-from sentinel_py.commands import Command, CommandTable, subcommand_map
-from sentinel_py.generic_commands import base_commands
+from sentinel_py.acl.acl import Acl
 from sentinel_py.resp import encode_command
-from sentinel_py.server import Server
-from sentinel_py.server_options import ServerOptions
+from sentinel_py.server.commands import Command, CommandTable, subcommand_map
+from sentinel_py.server.generic_commands import base_commands
+from sentinel_py.server.options import ServerOptions
+from sentinel_py.server.server import Server
 
 DEADLINE_S = 10
 

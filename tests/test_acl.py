@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving import command_table
 
-from sentinel_py.acl import Acl, AclError, AclStore
-from sentinel_py.acl_log import GROUPING_MS, AclLog, Reason
-from sentinel_py.acl_rules import RuleError
+from sentinel_py.acl.acl import Acl, AclError, AclStore
+from sentinel_py.acl.log import GROUPING_MS, AclLog, Reason
+from sentinel_py.acl.rules import RuleError
 
 TABLE = command_table()
 HASH = hashlib.sha256(b"secret").hexdigest()

@@ -6,8 +6,8 @@ import re
 import pytest
 from serving import eventually, pairs, serving, value_of
 
-from sentinel_py.acl import AclStore
-from sentinel_py.commands import CATEGORIES
+from sentinel_py.acl.acl import AclStore
+from sentinel_py.server.commands import CATEGORIES
 
 HASH = hashlib.sha256(b"pw").hexdigest()
 NO_FILE = (

@@ -3,10 +3,10 @@
 import pytest
 from serving import command_table, pairs, serving, value_of
 
-from sentinel_py.commands import CommandTable
-from sentinel_py.generic_commands import base_commands
-from sentinel_py.notation import parse_notation
 from sentinel_py.resp import RESP2, encode
+from sentinel_py.server.commands import CommandTable
+from sentinel_py.server.generic_commands import base_commands
+from sentinel_py.server.notation import parse_notation
 
 # Arity, flags and categories of the top-level commands, as COMMAND INFO of redis-sentinel tells.
 TABLE = """

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentinel_py import directives
-from sentinel_py.config import (
+from sentinel_py.config import directives
+from sentinel_py.config.config import (
     INCLUDE_DEPTH_MAX,
     ConfigError,
     Origin,
@@ -17,9 +17,9 @@ from sentinel_py.config import (
     load,
     options_text,
 )
+from sentinel_py.config.lines import join
+from sentinel_py.config.settings import ACCEPTED, DIRECTIVES
 from sentinel_py.core.model import State
-from sentinel_py.lines import join
-from sentinel_py.settings import ACCEPTED, DIRECTIVES
 from sentinel_py.version import REDIS_VERSION
 
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentinel_py import directives
-from sentinel_py.config import ConfigError, Origin, Statement
+from sentinel_py.config import directives
+from sentinel_py.config.config import ConfigError, Origin, Statement
+from sentinel_py.config.lines import split
 from sentinel_py.core.model import MAX_EPOCH, Address, State
-from sentinel_py.lines import split
 
 ID = "a" * 40
 NOW = 1_000

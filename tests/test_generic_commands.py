@@ -4,7 +4,7 @@ import pytest
 from serving import pairs, serving
 
 import sentinel_py
-from sentinel_py.server_info import Stats
+from sentinel_py.server.info import Stats
 from sentinel_py.version import REDIS_VERSION
 
 SECTIONS = ["Server", "Clients", "Stats", "CPU", "Sentinel"]

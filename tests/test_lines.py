@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentinel_py.lines import join, key_of, split
+from sentinel_py.config.lines import join, key_of, split
 
 ANY_BYTES = st.binary().map(lambda data: data.decode(errors="surrogateescape"))
 

@@ -2,7 +2,7 @@
 
 from serving import serving, value_of
 
-from sentinel_py import pubsub
+from sentinel_py.server import pubsub
 
 
 async def values(client, count):

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentinel_py import request_parser
-from sentinel_py.request_parser import (
+from sentinel_py.resp import ProtocolError, encode_command
+from sentinel_py.server import request_parser
+from sentinel_py.server.request_parser import (
     MAX_KNOWN_CHUNK_BYTES,
     MAX_KNOWN_CHUNKS,
     MAX_LINE_BYTES,
     RequestParser,
     RequestTooLargeError,
 )
-from sentinel_py.resp import ProtocolError, encode_command
 
 
 def parser(**limits):

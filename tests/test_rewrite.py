@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from sentinel_py.config import Config, load
-from sentinel_py.lines import CACHED_LINES, Line, split
-from sentinel_py.rewrite import SIGNATURE, merged, rewrite
+from sentinel_py.config.config import Config, load
+from sentinel_py.config.lines import CACHED_LINES, Line, split
+from sentinel_py.config.rewrite import SIGNATURE, merged, rewrite
 from sentinel_py.storage import LOCAL, SaveError
 
 

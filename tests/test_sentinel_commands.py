@@ -11,13 +11,10 @@ from random import Random
 
 import pytest
 
-from sentinel_py import sentinel_commands
-from sentinel_py.commands import CommandTable
 from sentinel_py.core.messages import Answer, DownQuestion, FailOver, Monitor, Resolved
 from sentinel_py.core.model import Address, Options, State
 from sentinel_py.core.roster import add_master, add_peer, add_replica
 from sentinel_py.core.sentinel import Sentinel
-from sentinel_py.notation import parse_notation
 from sentinel_py.resp import (
     NOT_AN_INTEGER,
     NULL_ARRAY,
@@ -30,6 +27,9 @@ from sentinel_py.resp import (
     to_text,
 )
 from sentinel_py.scripts import Scripts
+from sentinel_py.server import sentinel_commands
+from sentinel_py.server.commands import CommandTable
+from sentinel_py.server.notation import parse_notation
 
 NOW = 1_000_000
 CANDIDATE = "c" * 40

@@ -12,11 +12,11 @@ import pytest
 import uvloop
 from serving import Client, eventually, free_port, pairs, serving
 
-from sentinel_py import server as server_module
-from sentinel_py.listeners import ListenError
 from sentinel_py.resp import encode_command
-from sentinel_py.server_options import OutputLimit
-from sentinel_py.session import OUTPUT_HIGH_MARK_BYTES
+from sentinel_py.server import server as server_module
+from sentinel_py.server.listeners import ListenError
+from sentinel_py.server.options import OutputLimit
+from sentinel_py.server.session import OUTPUT_HIGH_MARK_BYTES
 
 PONG = b"+PONG\r\n"
 

@@ -5,10 +5,10 @@ import redis
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sentinel_py.lines import DirectiveError, split
+from sentinel_py.config.lines import DirectiveError, split
+from sentinel_py.config.settings import ACCEPTED, DIRECTIVES, ServerSettings
 from sentinel_py.local import wait_ready
-from sentinel_py.server_options import OutputLimit
-from sentinel_py.settings import ACCEPTED, DIRECTIVES, ServerSettings
+from sentinel_py.server.options import OutputLimit
 
 
 def read(name, *words):

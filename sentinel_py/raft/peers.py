@@ -26,7 +26,7 @@ from sentinel_py.resolver import Resolver, is_numeric
 from sentinel_py.resp import OK, Error, ProtocolError, Reply
 
 if TYPE_CHECKING:
-    from sentinel_py.session import Session
+    from sentinel_py.server.session import Session
 
 FIRST_RETRY_S = 0.05
 LAST_RETRY_S = 1.0

@@ -23,7 +23,7 @@ from sentinel_py.raft.questions import Answer, No, Question
 from sentinel_py.resp import ProtocolError, encode_command, to_text
 
 if TYPE_CHECKING:
-    from sentinel_py.session import Session
+    from sentinel_py.server.session import Session
 
 GREETING_DEADLINE_S = 2.0
 """Connecting, logging in and proving; a host that is up answers within milliseconds."""

@@ -6,11 +6,11 @@ import subprocess
 
 import pytest
 
-from sentinel_py import config, directives
+from sentinel_py.config import config, directives
+from sentinel_py.config.rewrite import rewrite
 from sentinel_py.core import roster
 from sentinel_py.core.model import Address, State
 from sentinel_py.local import HOST, eventually, wait_ready
-from sentinel_py.rewrite import rewrite
 
 from .group import NAME, ask, master_row, pairs, rows, settle, start_cluster, start_sentinels, watch
 

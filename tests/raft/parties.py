@@ -5,16 +5,16 @@ from random import Random
 
 from serving import Node, eventually, free_port
 
-from sentinel_py.acl import Acl
-from sentinel_py.commands import Command, CommandTable, subcommand_map
-from sentinel_py.generic_commands import base_commands
+from sentinel_py.acl.acl import Acl
 from sentinel_py.links import LinkOptions
 from sentinel_py.raft.handshake import Introduction
 from sentinel_py.raft.peers import Peers
 from sentinel_py.raft.questions import Yes
 from sentinel_py.resp import to_text
-from sentinel_py.server import Server
-from sentinel_py.server_options import ServerOptions
+from sentinel_py.server.commands import Command, CommandTable, subcommand_map
+from sentinel_py.server.generic_commands import base_commands
+from sentinel_py.server.options import ServerOptions
+from sentinel_py.server.server import Server
 
 
 class Party:

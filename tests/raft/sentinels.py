@@ -10,21 +10,21 @@ from random import Random
 
 from serving import Client, eventually, free_port, pairs
 
-from sentinel_py import raft_commands
-from sentinel_py.acl import Acl
-from sentinel_py.commands import CommandTable
+from sentinel_py.acl.acl import Acl
 from sentinel_py.core.model import Settings, State
 from sentinel_py.core.sentinel import Sentinel
-from sentinel_py.generic_commands import base_commands
 from sentinel_py.links import LinkOptions, Links
 from sentinel_py.node import Node
 from sentinel_py.raft import report
 from sentinel_py.raft.identity import Phase
 from sentinel_py.raft.member import Member
 from sentinel_py.raft.storage import LocalStorage
-from sentinel_py.sentinel_commands import build
-from sentinel_py.server import Server
-from sentinel_py.server_options import ServerOptions
+from sentinel_py.server import raft_commands
+from sentinel_py.server.commands import CommandTable
+from sentinel_py.server.generic_commands import base_commands
+from sentinel_py.server.options import ServerOptions
+from sentinel_py.server.sentinel_commands import build
+from sentinel_py.server.server import Server
 
 
 class InProcess:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from sentinel_py import directives
+from sentinel_py.config import directives
 from sentinel_py.core import choice, detector, election, failover, hello, info, orders
 from sentinel_py.core.model import Master, State
 from sentinel_py.core.sentinel import Sentinel

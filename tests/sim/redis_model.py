@@ -8,8 +8,8 @@ connections and time.
 
 import asyncio
 
-from sentinel_py.request_parser import RequestParser
 from sentinel_py.resp import OK, Error, Raw, Simple, encode
+from sentinel_py.server.request_parser import RequestParser
 
 PORT = 6379
 LINK_RETRY_S = 1.0

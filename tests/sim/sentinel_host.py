@@ -9,20 +9,20 @@ is seen by the observer at that moment.
 import asyncio
 from random import Random
 
-from sentinel_py import config, directives, rewrite
-from sentinel_py.acl import Acl
-from sentinel_py.commands import CommandTable
+from sentinel_py.acl.acl import Acl
+from sentinel_py.config import config, directives, rewrite
 from sentinel_py.core import views
 from sentinel_py.core.model import State
 from sentinel_py.core.sentinel import Sentinel
-from sentinel_py.generic_commands import base_commands
 from sentinel_py.links import Links
 from sentinel_py.node import Node
 from sentinel_py.notify import Notifier
-from sentinel_py.sentinel_commands import build
-from sentinel_py.server import Server
-from sentinel_py.server_options import ServerOptions
-from sentinel_py.session import Session
+from sentinel_py.server.commands import CommandTable
+from sentinel_py.server.generic_commands import base_commands
+from sentinel_py.server.options import ServerOptions
+from sentinel_py.server.sentinel_commands import build
+from sentinel_py.server.server import Server
+from sentinel_py.server.session import Session
 from sentinel_py.storage import SaveError
 
 from .disk import SimDisk

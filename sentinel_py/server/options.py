@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from sentinel_py.acl_log import DEFAULT_MAX_ENTRIES
-from sentinel_py.request_parser import DEFAULT_MAX_BULK_BYTES, DEFAULT_MAX_REQUEST_BYTES
+from sentinel_py.acl.log import DEFAULT_MAX_ENTRIES
+from sentinel_py.server.request_parser import DEFAULT_MAX_BULK_BYTES, DEFAULT_MAX_REQUEST_BYTES
 
 MEGABYTE = 1024 * 1024
 

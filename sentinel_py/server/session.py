@@ -14,22 +14,22 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
-from sentinel_py.acl_log import Reason
-from sentinel_py.commands import (
+from sentinel_py.acl.log import Reason
+from sentinel_py.endpoint import Endpoint
+from sentinel_py.resp import NO_REPLY, RESP2, Error, ProtocolError, Raw, Reply, encode
+from sentinel_py.server.commands import (
     Answer,
     Command,
     unknown_command,
     unknown_subcommand,
     wrong_arity,
 )
-from sentinel_py.endpoint import Endpoint
-from sentinel_py.request_parser import Request, RequestParser, RequestTooLargeError
-from sentinel_py.resp import NO_REPLY, RESP2, Error, ProtocolError, Raw, Reply, encode
+from sentinel_py.server.request_parser import Request, RequestParser, RequestTooLargeError
 
 if TYPE_CHECKING:
-    from sentinel_py.acl_user import User
-    from sentinel_py.server import Server
-    from sentinel_py.tracking import Tracking
+    from sentinel_py.acl.user import User
+    from sentinel_py.server.server import Server
+    from sentinel_py.server.tracking import Tracking
 
 logger = logging.getLogger(__name__)
 

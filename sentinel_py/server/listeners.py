@@ -8,7 +8,7 @@ import os
 import socket
 import stat
 
-from sentinel_py.server_options import ServerOptions
+from sentinel_py.server.options import ServerOptions
 
 # The address family is not there at all: as redis-sentinel does, go on without it.
 _NO_SUCH_FAMILY = {

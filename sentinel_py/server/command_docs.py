@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sentinel_py.commands import Answer, Command, Docs, Handler, help_reply, subcommand_map
 from sentinel_py.core.glob import glob_match
-from sentinel_py.notation import parse_notation
 from sentinel_py.resp import SYNTAX_ERROR, Error, Reply, Set, Simple, to_text
+from sentinel_py.server.commands import Answer, Command, Docs, Handler, help_reply, subcommand_map
+from sentinel_py.server.notation import parse_notation
 
 if TYPE_CHECKING:
-    from sentinel_py.session import Session
+    from sentinel_py.server.session import Session
 
 
 def _info(command: Command) -> Reply:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from sentinel_py.lines import DirectiveError, join, quoted, split
-from sentinel_py.server_options import OutputLimit
+from sentinel_py.config.lines import DirectiveError, join, quoted, split
+from sentinel_py.server.options import OutputLimit
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar, cast, overload
 
-from sentinel_py.kinds import (
+from sentinel_py.config.kinds import (
     ADDRESSES,
     FLAG,
     INT_MAX,
@@ -31,8 +31,8 @@ from sentinel_py.kinds import (
     octal,
     words,
 )
-from sentinel_py.lines import Line
-from sentinel_py.server_options import OutputLimit
+from sentinel_py.config.lines import Line
+from sentinel_py.server.options import OutputLimit
 
 T = TypeVar("T")
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sentinel_py.acl_log import DEFAULT_MAX_ENTRIES, AclLog
-from sentinel_py.acl_rules import RuleError, UnknownNameError
-from sentinel_py.acl_user import User, merge_selectors
-from sentinel_py.commands import CommandTable
+from sentinel_py.acl.log import DEFAULT_MAX_ENTRIES, AclLog
+from sentinel_py.acl.rules import RuleError, UnknownNameError
+from sentinel_py.acl.user import User, merge_selectors
 from sentinel_py.resp import to_text
+from sentinel_py.server.commands import CommandTable
 
 DEFAULT_USER = "default"
 _DEFAULT_USER_RULES = ("+@all", "~*", "&*", "on", "nopass")

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
 
-from sentinel_py.kinds import TEXT
-from sentinel_py.lines import DirectiveError, Line, join, key_of, quoted, split
-from sentinel_py.settings import ACCEPTED, DIRECTIVES, ServerSettings
+from sentinel_py.config.kinds import TEXT
+from sentinel_py.config.lines import DirectiveError, Line, join, key_of, quoted, split
+from sentinel_py.config.settings import ACCEPTED, DIRECTIVES, ServerSettings
 from sentinel_py.storage import LOCAL, Disk, cause
 from sentinel_py.version import REDIS_VERSION
 

@@ -11,10 +11,19 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from sentinel_py.acl import DEFAULT_USER, AclError, is_valid_name
-from sentinel_py.acl_log import AclLogEntry, Reason
-from sentinel_py.acl_rules import Permissions, RuleError
-from sentinel_py.commands import (
+from sentinel_py.acl.acl import DEFAULT_USER, AclError, is_valid_name
+from sentinel_py.acl.log import AclLogEntry, Reason
+from sentinel_py.acl.rules import Permissions, RuleError
+from sentinel_py.resp import (
+    NOT_AN_INTEGER,
+    OK,
+    Error,
+    Reply,
+    Set,
+    parse_integer,
+    to_text,
+)
+from sentinel_py.server.commands import (
     CATEGORIES,
     Answer,
     Command,
@@ -25,18 +34,9 @@ from sentinel_py.commands import (
     subcommand_map,
     subcommand_syntax_error,
 )
-from sentinel_py.resp import (
-    NOT_AN_INTEGER,
-    OK,
-    Error,
-    Reply,
-    Set,
-    parse_integer,
-    to_text,
-)
 
 if TYPE_CHECKING:
-    from sentinel_py.session import Session
+    from sentinel_py.server.session import Session
 
 GENPASS_DEFAULT_BITS = 256
 GENPASS_MAX_BITS = 4096

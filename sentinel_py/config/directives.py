@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from sentinel_py.config import Origin, Statement
+from sentinel_py.config.config import Origin, Statement
+from sentinel_py.config.lines import CACHED_LINES, DirectiveError, Line, join, key_of
 from sentinel_py.core import roster
 from sentinel_py.core.model import MAX_EPOCH, Address, Mandate, Master, Settings, State
-from sentinel_py.lines import CACHED_LINES, DirectiveError, Line, join, key_of
 from sentinel_py.raft import addresses
 from sentinel_py.raft.formation import MEMBERS_MAX
 from sentinel_py.storage import is_executable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentinel_py.commands import Docs
+from sentinel_py.server.commands import Docs
 
 _PER_MASTER = "O(N) where N is the number of monitored masters"
 _PER_REPLICA = "O(N) where N is the number of replicas"

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sentinel_py.commands import Answer
 from sentinel_py.resp import NOT_AN_INTEGER, OK, SYNTAX_ERROR, Error, Set, parse_integer, to_text
+from sentinel_py.server.commands import Answer
 
 if TYPE_CHECKING:
-    from sentinel_py.session import Session
+    from sentinel_py.server.session import Session
 
 _MODES = (b"bcast", b"optin", b"optout", b"noloop")
 

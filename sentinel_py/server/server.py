@@ -14,17 +14,17 @@ import socket
 import ssl
 import time
 
-from sentinel_py.acl import Acl
-from sentinel_py.acl_log import Reason
-from sentinel_py.client_list import describe_client
-from sentinel_py.commands import CommandTable, Host
+from sentinel_py.acl.acl import Acl
+from sentinel_py.acl.log import Reason
 from sentinel_py.endpoint import Endpoint, keep_alive
-from sentinel_py.listeners import ListenError, listen_tcp, listen_unix, remove_unix_socket
-from sentinel_py.pubsub import PubSub
 from sentinel_py.resp import to_bytes
-from sentinel_py.server_info import Stats
-from sentinel_py.server_options import ServerOptions
-from sentinel_py.session import Session
+from sentinel_py.server.client_list import describe_client
+from sentinel_py.server.commands import CommandTable, Host
+from sentinel_py.server.info import Stats
+from sentinel_py.server.listeners import ListenError, listen_tcp, listen_unix, remove_unix_socket
+from sentinel_py.server.options import ServerOptions
+from sentinel_py.server.pubsub import PubSub
+from sentinel_py.server.session import Session
 
 logger = logging.getLogger(__name__)
 

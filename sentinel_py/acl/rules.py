@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sentinel_py.commands import CATEGORIES, Channels, Command
 from sentinel_py.core.glob import glob_match
 from sentinel_py.resp import to_bytes
+from sentinel_py.server.commands import CATEGORIES, Channels, Command
 
 _TEXT_AFTER_ALL = (
     "Adding a pattern after the * pattern (or the '{flag}' flag) is not valid and does not have "

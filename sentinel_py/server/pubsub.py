@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sentinel_py.commands import Answer, Channels, Command, Docs
 from sentinel_py.core.glob import glob_match
 from sentinel_py.resp import NO_REPLY, RESP2, RESP3, Error, Push, encode, to_text
+from sentinel_py.server.commands import Answer, Channels, Command, Docs
 
 if TYPE_CHECKING:
-    from sentinel_py.session import Session
+    from sentinel_py.server.session import Session
 
 HELLO_CHANNEL = b"__sentinel__:hello"
 

@@ -6,12 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sentinel_py.acl_commands import ACL_COMMAND
-from sentinel_py.acl_log import Reason
-from sentinel_py.client_commands import BAD_NAME, CLIENT_COMMAND, is_printable
-from sentinel_py.command_docs import COMMAND_COMMAND
-from sentinel_py.commands import Answer, Command, Docs
-from sentinel_py.pubsub import PUBSUB_COMMANDS
+from sentinel_py.acl.commands import ACL_COMMAND
+from sentinel_py.acl.log import Reason
 from sentinel_py.resp import (
     NO_REPLY,
     OK,
@@ -23,11 +19,15 @@ from sentinel_py.resp import (
     parse_integer,
     to_text,
 )
-from sentinel_py.server_info import render_info
+from sentinel_py.server.client_commands import BAD_NAME, CLIENT_COMMAND, is_printable
+from sentinel_py.server.command_docs import COMMAND_COMMAND
+from sentinel_py.server.commands import Answer, Command, Docs
+from sentinel_py.server.info import render_info
+from sentinel_py.server.pubsub import PUBSUB_COMMANDS
 from sentinel_py.version import REDIS_VERSION
 
 if TYPE_CHECKING:
-    from sentinel_py.session import Session
+    from sentinel_py.server.session import Session
 
 _PONG = Raw(b"+PONG\r\n")
 _WRONG_PASSWORD = Error("WRONGPASS invalid username-password pair or user is disabled.")

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import sentinel_py
-from sentinel_py.acl_log import Reason
+from sentinel_py.acl.log import Reason
 from sentinel_py.version import REDIS_VERSION
 
 if TYPE_CHECKING:
-    from sentinel_py.server import Server
+    from sentinel_py.server.server import Server
 
 Pairs: TypeAlias = list[tuple[str, object]]
 

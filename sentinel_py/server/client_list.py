@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sentinel_py.commands import Answer
 from sentinel_py.resp import SYNTAX_ERROR, Error, Verbatim, parse_integer, to_text
+from sentinel_py.server.commands import Answer
 
 if TYPE_CHECKING:
-    from sentinel_py.session import Session
+    from sentinel_py.server.session import Session
 
 # The types a client can be asked for by; a Sentinel has only normal and pubsub ones.
 CLIENT_TYPES = {

@@ -5,17 +5,6 @@ from __future__ import annotations
 
 import re
 
-from sentinel_py.client_kill import client_kill
-from sentinel_py.client_list import client_info, client_list
-from sentinel_py.commands import (
-    Answer,
-    Command,
-    Docs,
-    Handler,
-    help_reply,
-    subcommand_map,
-    subcommand_syntax_error,
-)
 from sentinel_py.resp import (
     NO_REPLY,
     NOT_AN_INTEGER,
@@ -25,8 +14,19 @@ from sentinel_py.resp import (
     parse_integer,
     to_text,
 )
-from sentinel_py.session import QUIET_ALWAYS, QUIET_NEVER, QUIET_NEXT, Session
-from sentinel_py.tracking import (
+from sentinel_py.server.client_kill import client_kill
+from sentinel_py.server.client_list import client_info, client_list
+from sentinel_py.server.commands import (
+    Answer,
+    Command,
+    Docs,
+    Handler,
+    help_reply,
+    subcommand_map,
+    subcommand_syntax_error,
+)
+from sentinel_py.server.session import QUIET_ALWAYS, QUIET_NEVER, QUIET_NEXT, Session
+from sentinel_py.server.tracking import (
     client_caching,
     client_getredir,
     client_tracking,

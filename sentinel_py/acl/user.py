@@ -12,11 +12,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sentinel_py.acl_log import Reason
-from sentinel_py.acl_rules import Permissions, RuleError
-from sentinel_py.commands import Channels, Command
+from sentinel_py.acl.log import Reason
+from sentinel_py.acl.rules import Permissions, RuleError
 from sentinel_py.quoting import split_args
 from sentinel_py.resp import to_bytes, to_text
+from sentinel_py.server.commands import Channels, Command
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 

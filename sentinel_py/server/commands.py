@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from sentinel_py.resp import Error, Reply, Simple, to_text
 
 if TYPE_CHECKING:
-    from sentinel_py.session import Session
+    from sentinel_py.server.session import Session
 
 Answer: TypeAlias = "Reply | asyncio.Future[Reply]"
 # A handler must not change its arguments: the same list may be given to it again.

@@ -10,14 +10,14 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, TypeAlias
 
-from sentinel_py.commands import Answer, Command, Docs, help_reply
 from sentinel_py.core.messages import DownReport
 from sentinel_py.raft import addresses, report
 from sentinel_py.resp import OK, Error, Reply, to_text
+from sentinel_py.server.commands import Answer, Command, Docs, help_reply
 
 if TYPE_CHECKING:
     from sentinel_py.raft.member import Member
-    from sentinel_py.session import Session
+    from sentinel_py.server.session import Session
 
 _DOCS = Docs(
     "Shows or changes the Raft cluster of this Sentinel.",

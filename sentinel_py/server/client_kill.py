@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from sentinel_py.client_list import CLIENT_TYPES, client_type, unknown_type
-from sentinel_py.commands import Answer
 from sentinel_py.resp import OK, SYNTAX_ERROR, Error, parse_integer, to_text
+from sentinel_py.server.client_list import CLIENT_TYPES, client_type, unknown_type
+from sentinel_py.server.commands import Answer
 
 if TYPE_CHECKING:
-    from sentinel_py.session import Session
+    from sentinel_py.server.session import Session
 
 _Filter: TypeAlias = "Callable[[Session], bool]"
 

@@ -11,8 +11,6 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from sentinel_py import sentinel_docs
-from sentinel_py.commands import Answer, Command, Handler, help_reply, subcommand_map
 from sentinel_py.core import views
 from sentinel_py.core.messages import (
     ConfigSet,
@@ -41,10 +39,12 @@ from sentinel_py.resp import (
     to_text,
 )
 from sentinel_py.scripts import PendingScript, Scripts
+from sentinel_py.server import sentinel_docs
+from sentinel_py.server.commands import Answer, Command, Handler, help_reply, subcommand_map
 
 if TYPE_CHECKING:
     from sentinel_py.node import Outcome
-    from sentinel_py.session import Session
+    from sentinel_py.server.session import Session
 
 _CONFIG_USAGE = Error(
     "ERR Only SENTINEL CONFIG GET <param> [<param> <param> ...] / "

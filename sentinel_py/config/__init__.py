@@ -1,0 +1,1 @@
+"""sentinel.conf: parsed, checked, rendered, and rewritten so that a crash leaves no half file."""
