@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from sentinel_py.core.messages import (
     Answer,
@@ -48,6 +48,7 @@ SAVE_SOON_MS = 500
 """Entries of the Raft log come in bursts; the file is written once behind them."""
 
 Outcome: TypeAlias = int | list[str] | DownAnswer | Refused | None
+T = TypeVar("T")
 
 _NOT_SAVED = Refused("Failed to save config file. Check server logs.")
 
@@ -95,7 +96,7 @@ class Node:
         self._timer_at = 0
         self._tickets = itertools.count(1)
         self._outcomes: dict[int, Outcome] = {}
-        self._waiting: dict[int, asyncio.Future[Outcome]] = {}
+        self._waiting: dict[int, Callable[[Outcome], None]] = {}
         self._saver: asyncio.TimerHandle | None = None
         self._is_unsaved = False
         self._step_saves = False
@@ -131,15 +132,25 @@ class Node:
         self.feed(DirectHello(payload))
 
     def order(
-        self, make: Callable[[int], Order | DownQuestion]
-    ) -> Outcome | asyncio.Future[Outcome]:
-        """Give an order or a question; its outcome at once, or a future where it takes time."""
+        self, make: Callable[[int], Order | DownQuestion], render: Callable[[Outcome], T]
+    ) -> T | asyncio.Future[T]:
+        """Give an order or a question; its outcome, rendered, at once or when it is known.
+
+        Rendered here and not behind a second future: each costs the waiting client a round of the
+        loop, in which other members' messages go first.
+        """
         ticket = next(self._tickets)
         self.feed(make(ticket))
         if ticket in self._outcomes:
-            return self._outcomes.pop(ticket)
-        self._waiting[ticket] = self._loop.create_future()
-        return self._waiting[ticket]
+            return render(self._outcomes.pop(ticket))
+        reply: asyncio.Future[T] = self._loop.create_future()
+
+        def settle(outcome: Outcome) -> None:
+            if not reply.done():
+                reply.set_result(render(outcome))
+
+        self._waiting[ticket] = settle
+        return reply
 
     # Effects --------------------------------------------------------------------------------------
 
@@ -201,11 +212,11 @@ class Node:
 
     def _answer(self, answer: Answer) -> None:
         outcome = self._as_saved(answer.value)
-        future = self._waiting.pop(answer.ticket, None)
-        if future is None:
+        settle = self._waiting.pop(answer.ticket, None)
+        if settle is None:
             self._outcomes[answer.ticket] = outcome
-        elif not future.done():
-            future.set_result(outcome)
+        else:
+            settle(outcome)
 
     def _as_saved(self, outcome: Outcome) -> Outcome:
         """What may be told while the state is not on disk: no success, and no vote."""

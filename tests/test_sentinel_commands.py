@@ -49,20 +49,21 @@ class Host:
     def now(self):
         return NOW
 
-    def order(self, make):
+    def order(self, make, render):
         ticket = len(self.orders) + 1
         self.orders.append(make(ticket))
         answers = self.step(self.orders[-1])
         if ticket in answers:
-            return answers[ticket]
-        self.waiting[ticket] = asyncio.get_running_loop().create_future()
-        return self.waiting[ticket]
+            return render(answers[ticket])
+        reply = asyncio.get_running_loop().create_future()
+        self.waiting[ticket] = lambda outcome: reply.done() or reply.set_result(render(outcome))
+        return reply
 
     def step(self, event):
         effects = self.core.step(NOW, event)
         answers = {effect.ticket: effect.value for effect in effects if isinstance(effect, Answer)}
         for ticket in self.waiting.keys() & answers.keys():
-            self.waiting.pop(ticket).set_result(answers[ticket])
+            self.waiting.pop(ticket)(answers[ticket])
         return answers
 
     def find(self, *words):

@@ -7,7 +7,6 @@ the core itself has to wait for something.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -61,8 +60,8 @@ class SentinelHost(Protocol):
     def now(self) -> int: ...
 
     def order(
-        self, make: Callable[[int], Order | DownQuestion]
-    ) -> Outcome | asyncio.Future[Outcome]:
+        self, make: Callable[[int], Order | DownQuestion], render: Callable[[Outcome], Reply]
+    ) -> Answer:
         """Step the core with what ``make`` makes of a new ticket; a Future only if it must wait."""
         ...
 
@@ -117,8 +116,7 @@ def _bind(host: SentinelHost, ask: _Ask) -> Handler:
 
 
 def _give(host: SentinelHost, make: Callable[[int], Order | DownQuestion]) -> Answer:
-    outcome = host.order(make)
-    return _reply_later(outcome) if isinstance(outcome, asyncio.Future) else _reply(outcome)
+    return host.order(make, _reply)
 
 
 def _reply(outcome: Outcome) -> Reply:
@@ -131,19 +129,6 @@ def _reply(outcome: Outcome) -> Reply:
             return [int(down), leader or "*", epoch]
         case _:
             return outcome
-
-
-def _reply_later(outcome: asyncio.Future[Outcome]) -> asyncio.Future[Reply]:
-    reply: asyncio.Future[Reply] = outcome.get_loop().create_future()
-
-    def pass_on(done: asyncio.Future[Outcome]) -> None:
-        if done.cancelled():
-            reply.cancel()
-        elif not reply.done():
-            reply.set_result(_reply(done.result()))
-
-    outcome.add_done_callback(pass_on)
-    return reply
 
 
 def _rows(rows: list[views.Row]) -> Reply:

@@ -190,10 +190,12 @@ class _SeenNode:
     def now(self):
         return self._life.now()
 
-    def order(self, make):
-        outcome = self._life.node.order(make)
-        self._life.machine.observer.answered(self._life, outcome)
-        return outcome
+    def order(self, make, render):
+        def seen(outcome):
+            self._life.machine.observer.answered(self._life, outcome)
+            return render(outcome)
+
+        return self._life.node.order(make, seen)
 
 
 class _SeenLinks(Links):
