@@ -47,7 +47,7 @@ class Driver:
     def __init__(self, member: Member, disk: Disk, rng: Random) -> None:
         self._member = member
         self._loop = asyncio.get_running_loop()
-        self._engine = Engine(disk, self, member.peers.send, rng)
+        self._engine = Engine(disk, self, member.peers.send, rng, clock=member.host.now)
         self._timer: asyncio.TimerHandle | None = None
         self._is_due = False
         self._is_closed = False
@@ -55,7 +55,7 @@ class Driver:
         self._snapshot_at = self._loop.time()
         self._view: RaftView | None = None
         self._links: set[str] = set()
-        self._unsettled: set[Callable[[Outcome], None]] = set()
+        self._unsettled: dict[Callable[[Outcome], None], None] = {}  # in the order of asking
         self._proposed: list[tuple[bytes, Done]] = []  # since the last step
         self.status: Status = self._engine.status()
 
@@ -100,10 +100,11 @@ class Driver:
     def receive(self, run_id: str, message: bytes) -> None:
         """Take a message in; ProtocolError if it is none."""
         try:
-            self._engine.receive(run_id, message)
+            is_urgent = self._engine.receive(run_id, message)
         except CodecError as error:
             raise ProtocolError(str(error)) from None
-        self._soon()
+        if is_urgent:
+            self._soon()
 
     def connected(self, run_id: str) -> None:
         self._links.add(run_id)
@@ -141,10 +142,10 @@ class Driver:
 
         def settle(outcome: Outcome) -> None:
             if settle in self._unsettled:
-                self._unsettled.remove(settle)
+                del self._unsettled[settle]
                 self._loop.call_soon(act, outcome)
 
-        self._unsettled.add(settle)
+        self._unsettled[settle] = None
         return lambda outcome, _result: settle(outcome)
 
     async def change(self, change: Change) -> str:

@@ -147,8 +147,8 @@ class Engine:
 
     # What the owner hands in
 
-    def receive(self, peer: str, message: bytes) -> None:
-        """A message of an authenticated peer; CodecError if it is none.
+    def receive(self, peer: str, message: bytes) -> bool:
+        """A message of an authenticated peer; CodecError if it is none. Whether to step soon.
 
         Messages come in the order of their sending, and none of an earlier link after one of a
         later one.
@@ -156,6 +156,17 @@ class Engine:
         decoded = codec.decode(message)
         if len(self._inbox) < INBOX_LIMIT and not self._is_halted:
             self._inbox.append((peer, decoded))
+        return not self._only_renews_the_lease(peer, decoded)
+
+    def _only_renews_the_lease(self, peer: str, message: Message) -> bool:
+        """Whether it can wait for the next step, which saves an idle leader most of them."""
+        core = self._core
+        if message["type"] != "next_node_idx" or not core.is_leader or not message["success"]:
+            return False
+        last = core.last.index
+        is_settled = core.commit_index == last and core.is_follower(peer)
+        is_known = is_settled and core.match_index(peer) == last
+        return is_known and self._election.has_lease(self._clock())
 
     def connected(self, peer: str) -> None:
         """Messages to this peer can be sent now."""
@@ -171,7 +182,9 @@ class Engine:
     def propose(self, command: bytes, done: Done) -> None:
         """Have a command applied on all members; ``done`` is called in a later step."""
         core = self._core
-        is_reachable = core.is_leader or core.leader in self._links
+        # A leader that is silent may be stopped, and would carry out what it reads when it goes on.
+        is_led = core.leader in self._links and self._election.has_leader(self._clock())
+        is_reachable = core.is_leader or is_led
         is_acceptable = len(command) < COMMAND_LIMIT and len(self._proposals) < PROPOSALS_LIMIT
         if self._is_halted or not is_reachable or not is_acceptable:
             self._proposals.tell_later(done, Outcome.REFUSED)

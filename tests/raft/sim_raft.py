@@ -268,8 +268,8 @@ class World:
             return
         host = self.hosts[target]
         if host.is_alive:
-            host.engine.receive(source, message)
-            host.due()
+            if host.engine.receive(source, message):
+                host.due()
 
     def break_link(self, source, target):
         link = self.links.get((source, target))
