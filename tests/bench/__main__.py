@@ -3,6 +3,7 @@
 import click
 
 from .raft import raft
+from .soak import soak
 
 
 @click.group()
@@ -11,6 +12,7 @@ def main():
 
 
 main.add_command(raft)
+main.add_command(soak)
 
 if __name__ == "__main__":
     main(prog_name="scripts/bench")

@@ -116,11 +116,14 @@ def leader_dies(members):
         return (time.perf_counter() - died_at) * 1000
 
 
-def knows_all(node, members):
+def knows_all(node, members, replicas=2):
     row = ask(node, "MASTER", NAME)
     facts = dict(zip(row[::2], row[1::2], strict=True)) if isinstance(row, list) else row
     facts = {as_text(key): as_text(value) for key, value in facts.items()}
-    return (facts["num-slaves"], facts["num-other-sentinels"]) == ("2", str(members - 1))
+    return (facts["num-slaves"], facts["num-other-sentinels"]) == (
+        str(replicas),
+        str(members - 1),
+    )
 
 
 def as_text(value):
