@@ -160,6 +160,7 @@ class Daemon:
             self,
             tls.server_context(settings),
         )
+        self._node.on_step = self._server.ready.enable()
         self.publisher = Notifier(self._log, self._server.publish, self._scripts)
 
     def _announce_start(self) -> None:

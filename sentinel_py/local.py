@@ -224,6 +224,11 @@ def monitor(
     return lines + [f"sentinel {key} {name} {value}" for key, value in (options or {}).items()]
 
 
+def raft_peers(ports: Iterable[int]) -> str:
+    """The line of a sentinel's file that makes those at these ports, itself included, a cluster."""
+    return f"sentinel raft-peers {' '.join(f'{HOST}:{port}' for port in ports)}"
+
+
 def wait_ready(servers: Iterable[Server], within_ms: int = READY_WITHIN_MS) -> None:
     """Wait until each of them answers."""
     for server in servers:

@@ -98,10 +98,12 @@ class Node:
         self._outcomes: dict[int, Outcome] = {}
         self._waiting: dict[int, Callable[[Outcome], None]] = {}
         self._saver: asyncio.TimerHandle | None = None
+        self._held: list[tuple[bool, list[Effect]]] = []
         self._is_unsaved = False
         self._step_saves = False
         self._save_tried_at = 0
         self._stopped = False
+        self.on_step: Callable[[], None] | None = None
 
     @property
     def state(self) -> State:
@@ -116,6 +118,7 @@ class Node:
     def stop(self) -> None:
         """End; what was to be saved soon is saved now."""
         self._stopped = True
+        self._release()
         if self._saver:
             self._save()
         if self._timer:
@@ -155,13 +158,42 @@ class Node:
     # Effects --------------------------------------------------------------------------------------
 
     def _carry_out(self, effects: list[Effect]) -> None:
-        self._step_saves = bool(effects) and isinstance(effects[0], Save)
-        if not self._step_saves and self._is_unsaved and self._save_is_due():
+        if self.on_step is not None:
+            self.on_step()
+        saves = bool(effects) and isinstance(effects[0], Save)
+        if saves or self._held:
+            self._hold(saves, effects)
+        elif effects or self._is_unsaved:
+            if self._is_unsaved and self._save_is_due():
+                self._save()
+            self._do_all(saves, effects)
+        self._set_timer()
+
+    def _hold(self, saves: bool, effects: list[Effect]) -> None:
+        """Keep effects back until the inputs that have arrived by now can share one save.
+
+        A save of 300 masters takes 36 ms. One for each vote and switch held the loop up for so long
+        when half of them died that living servers were taken for dead.
+        """
+        if not self._held:
+            self._loop.call_soon(self._release)
+        self._held.append((saves, effects))
+        # The core takes no more inputs of a link that it has closed.
+        if any(isinstance(effect, Close) for effect in effects):
+            self._release()
+
+    def _release(self) -> None:
+        held, self._held = self._held, []
+        if held:
             self._save()
+        for saves, effects in held:
+            self._do_all(saves, effects)
+
+    def _do_all(self, saves: bool, effects: list[Effect]) -> None:
+        self._step_saves = saves
         for effect in effects:
             self._do(effect)
         self._world.links.flush()
-        self._set_timer()
 
     def _do(self, effect: Effect) -> None:
         world = self._world
@@ -176,8 +208,6 @@ class Node:
                 world.publisher.notice(effect)
             case Log():
                 world.publisher.log(effect)
-            case Save():
-                self._save()
             case SaveSoon():
                 self._save_soon()
             case Propose():

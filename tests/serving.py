@@ -76,8 +76,9 @@ def sentinel_command(answers):
     return Command("sentinel", -2, flags=("admin",), subcommands=subcommand_map(subcommands))
 
 
-def command_table(answers=None):
-    return CommandTable([*base_commands(), sentinel_command([] if answers is None else answers)])
+def command_table(answers=None, added=()):
+    answers = [] if answers is None else answers
+    return CommandTable([*base_commands(), sentinel_command(answers), *added])
 
 
 def free_port():
@@ -86,10 +87,10 @@ def free_port():
 
 
 @contextlib.asynccontextmanager
-async def serving(*, acl=None, ssl_context=None, **options):
+async def serving(*, acl=None, ssl_context=None, commands=(), **options):
     """Run a server until the block ends; `acl` are the keywords of Acl.from_config."""
     answers = []
-    table = command_table(answers)
+    table = command_table(answers, commands)
     bound = {"bind": ("127.0.0.1",), "port": free_port(), **options}
     node = Node()
     server = Server(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sentinel_py.config import directives
 from sentinel_py.config.config import ConfigError, Origin, Statement
 from sentinel_py.config.lines import split
-from sentinel_py.core.model import MAX_EPOCH, Address, State
+from sentinel_py.core.model import MAX_EPOCH, Address, Mandate, Raft, State
 
 ID = "a" * 40
 NOW = 1_000
@@ -371,3 +371,18 @@ def test_any_text_survives_a_restart(name, password, user, command, renamed):
     assert (options.auth_pass, options.auth_user) == (password, user)
     assert options.renamed == master.options.renamed
     assert again.settings.sentinel_pass == password
+
+
+@pytest.mark.parametrize("is_replicated", [True, False])
+def test_a_failover_of_the_raft_log_outlives_a_restart(is_replicated):
+    """Whoever resumes it promotes the replica that was chosen, and no other."""
+    state = state_of(f"myid {ID}", "monitor m 10.0.0.1 6379 2")
+    state.raft = Raft(boot="b", applied=7)
+    master = state.masters["m"]
+    master.is_replicated = is_replicated
+    chosen = Address("10.0.0.2", 6379, "10.0.0.2")
+    master.mandate = Mandate(3, ID, forced=False, chosen=chosen)
+    lines = [line.text for line in directives.render(state) if line.text.startswith("sentinel ")]
+    restored = state_of(parse(*(line.removeprefix("sentinel ") for line in lines)))
+    assert restored.masters["m"].mandate == master.mandate
+    assert restored.masters["m"].is_replicated is is_replicated

@@ -3,8 +3,10 @@
 import time
 
 import pytest
+from test_directives import state_of
 
-from sentinel_py.config.config import Config, load
+from sentinel_py.config import directives
+from sentinel_py.config.config import Config, ConfigError, load
 from sentinel_py.config.lines import CACHED_LINES, Line, split
 from sentinel_py.config.rewrite import SIGNATURE, merged, rewrite
 from sentinel_py.storage import LOCAL, SaveError
@@ -159,6 +161,61 @@ def test_all_parts_are_written():
         "user default on",
         "sentinel myid x",
     ]
+
+
+OVERRIDES = [
+    "local-override mm down-after-milliseconds 500",
+    "local-override mm quorum 1",
+    'local-override mm auth-pass "a b"',
+    'local-override mm auth-user ""',
+    'local-override mm notification-script ""',
+]
+
+
+def test_overrides_are_written_beside_what_is_shared():
+    """The options' own lines say what all sentinels share, in whichever order lines are read."""
+    shared = ["monitor mm 127.0.0.1 6379 2", "auth-user mm usr", "parallel-syncs mm 3"]
+    state = state_of(f"myid {'a' * 40}", *OVERRIDES, *shared)
+    options = state.masters["mm"].options
+    assert (options.quorum, options.down_after_ms, options.parallel_syncs) == (1, 500, 3)
+    assert (options.auth_pass, options.auth_user) == ("a b", None)
+    old = "".join(f"sentinel {it}\n" for it in shared)
+    text = merged(old, directives.render(state))
+    assert text.startswith(old)
+    assert [text.count(f"sentinel {it}\n") for it in OVERRIDES] == [1] * len(OVERRIDES)
+    again = state_of(*(it.removeprefix("sentinel ") for it in text.splitlines() if it[:1] == "s"))
+    assert directives.render(again) == directives.render(state)
+
+
+def test_a_lifted_override_leaves_the_file():
+    """Its line goes; those of other options and the comment above them stay."""
+    state = state_of("monitor mm 127.0.0.1 6379 2", *OVERRIDES[:2])
+    old = merged("# mine\n" + lines(OVERRIDES[:2]), directives.render(state))
+    state.masters["mm"].overrides.pop("down_after_ms")
+    text = merged(old, directives.render(state))
+    assert text.startswith("# mine\n" + lines(OVERRIDES[1:2]))
+    assert OVERRIDES[0] not in text
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("quorum 0", "Quorum must be 1 or greater."),
+        ("down-after-milliseconds 0", "negative or zero time parameter."),
+        ('down-after-milliseconds ""', "negative or zero time parameter."),
+        ("rename-command x", "rename-command is no option that a local-override can be about."),
+        ("client-reconfig-script /x", "Client reconfiguration script seems non existing or non ex"),
+    ],
+)
+def test_wrong_overrides(override, reason):
+    """An override is checked as the option is."""
+    with pytest.raises(ConfigError) as error:
+        state_of("monitor mm 127.0.0.1 6379 2", f"local-override mm {override}")
+    assert error.value.reason.startswith(reason)
+
+
+def lines(texts):
+    return "".join(f"sentinel {text}\n" for text in texts)
 
 
 def test_users_are_quoted():

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,11 +29,12 @@ from sentinel_py.resp import (
 )
 from sentinel_py.scripts import Scripts
 from sentinel_py.server import sentinel_commands
-from sentinel_py.server.commands import CommandTable
+from sentinel_py.server.commands import CommandTable, Lasts
 from sentinel_py.server.notation import parse_notation
 
 NOW = 1_000_000
 CANDIDATE = "c" * 40
+RESP2_CLIENT = SimpleNamespace(protocol=RESP2)
 
 
 class Host:
@@ -74,7 +76,7 @@ class Host:
         args = [word if isinstance(word, bytes) else str(word).encode() for word in words]
         command = self.find(*args)
         assert command.accepts(1 + len(args))
-        return command.handler(None, [b"SENTINEL", *args])
+        return command.handler(RESP2_CLIENT, [b"SENTINEL", *args])
 
     def error(self, *words):
         """The text of the error reply to these words."""
@@ -190,7 +192,7 @@ def test_rows_are_maps_for_resp3(host):
 
 def test_lists_of_rows(host):
     """MASTERS, REPLICAS, SLAVES and SENTINELS are lists of rows."""
-    assert names(host.ask("masters")) == ["mymaster"]
+    assert b"\r\n$4\r\nname\r\n$8\r\nmymaster\r\n" in host.ask("masters")
     assert names(host.ask("replicas", "mymaster")) == ["127.0.0.1:6380"]
     assert names(host.ask("slaves", "mymaster")) == ["127.0.0.1:6380"]
     assert names(host.ask("sentinels", "mymaster")) == ["b" * 40]
@@ -240,6 +242,14 @@ def test_address(host):
 def test_aliases(host, alias, original, args):
     """Valkey's words mean the same."""
     assert host.ask(alias, *args) == host.ask(original, *args)
+
+
+@pytest.mark.parametrize(("minority_reads", "lasts"), [(True, Lasts.STEP), (False, Lasts.NOT)])
+def test_an_address_that_is_only_leased_is_not_kept(host, minority_reads, lasts):
+    """With minority-reads no, an address ends with a lease, whether or not anything happens."""
+    host.state.settings.minority_reads = minority_reads
+    container = sentinel_commands.build(host, host.scripts)
+    assert container.subcommands[b"get-master-addr-by-name"].lasts is lasts
 
 
 def test_names_survive_whatever_their_bytes(host):

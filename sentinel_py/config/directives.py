@@ -6,13 +6,23 @@ what `render` writes, `apply` reads back to the same state, and so does redis-se
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
 from functools import lru_cache
 from typing import NamedTuple
 
 from sentinel_py.config.config import Origin, Statement
 from sentinel_py.config.lines import CACHED_LINES, DirectiveError, Line, join, key_of
-from sentinel_py.core import roster
-from sentinel_py.core.model import MAX_EPOCH, Address, Mandate, Master, Settings, State
+from sentinel_py.core import lineage, overrides, roster
+from sentinel_py.core.model import (
+    MAX_EPOCH,
+    Address,
+    Lineage,
+    Mandate,
+    Master,
+    OptionValue,
+    Settings,
+    State,
+)
 from sentinel_py.raft import addresses
 from sentinel_py.raft.formation import MEMBERS_MAX
 from sentinel_py.storage import is_executable
@@ -93,10 +103,10 @@ _Rule = Callable[[_Loading, Sequence[str]], None]
 
 
 def _rule(name: str, count: int) -> _Rule:
-    try:
-        return _RULES[name, count]
-    except KeyError:
-        raise DirectiveError("Unrecognized sentinel configuration statement.") from None
+    rule = _RULES.get((name, count)) or _LISTS.get(name)
+    if rule is None:
+        raise DirectiveError("Unrecognized sentinel configuration statement.")
+    return rule
 
 
 def _turn(statement: Statement) -> int:
@@ -107,7 +117,8 @@ def _turn(statement: Statement) -> int:
     if name == "monitor":
         # The file's own lines know where a master went; other files and options may be older.
         return 1 if statement.origin is Origin.FILE else 2
-    return 4 if name == "known-slave" else 3
+    # What is shared comes before what this sentinel has otherwise.
+    return 4 if name in ("known-slave", "local-override") else 3
 
 
 def _setting(attribute: str, read: Callable[[str], object]) -> _Rule:
@@ -133,6 +144,8 @@ def _myid(loading: _Loading, args: Sequence[str]) -> None:
 
 
 def _raft_peers(loading: _Loading, args: Sequence[str]) -> None:
+    if not 1 <= len(args) <= MEMBERS_MAX:
+        raise DirectiveError(f"raft-peers takes 1 to {MEMBERS_MAX} addresses.")
     for word in args:
         _raft_address(word)
     if twice := next((word for word in args if args.count(word) > 1), None):
@@ -155,9 +168,7 @@ def _current_epoch(loading: _Loading, args: Sequence[str]) -> None:
 def _monitor(loading: _Loading, args: Sequence[str]) -> None:
     state = loading.state
     name, host, port, quorum_text = args
-    quorum = _atoi(quorum_text)
-    if quorum <= 0:
-        raise DirectiveError("Quorum must be 1 or greater.")
+    quorum = _quorum(quorum_text)
     address = loading.address(host, port)
     if name in state.masters:
         if loading.origin is Origin.FILE or name not in loading.in_file:
@@ -212,6 +223,13 @@ def _config_epoch(loading: _Loading, args: Sequence[str]) -> None:
     loading.state.current_epoch = max(loading.state.current_epoch, master.config_epoch)
 
 
+def _known_lineage(loading: _Loading, args: Sequence[str]) -> None:
+    """What the master has had: run id, both replication ids, offset and number of keys."""
+    name, run_id, replid, replid2, offset, keys = args
+    known = Lineage(run_id, replid, replid2, _number(offset), _number(keys))
+    loading.master(name).lineage = known
+
+
 def _raft_applied(loading: _Loading, args: Sequence[str]) -> None:
     """The index of the Raft log that this file stands for; earlier entries are in it."""
     loading.state.raft_applied = _epoch(args[0])
@@ -238,6 +256,23 @@ def _option(attribute: str, read: Callable[[str], object]) -> _Rule:
         setattr(loading.master(args[0]).options, attribute, read(args[1]))
 
     return rule
+
+
+def _local_override(loading: _Loading, args: Sequence[str]) -> None:
+    """What SENTINEL SET LOCAL has set; an empty text says that the option is not set here."""
+    master, name, word = loading.master(args[0]), args[1].lower(), args[2]
+    if name not in overrides.FIELDS:
+        raise DirectiveError(f"{args[1]} is no option that a local-override can be about.")
+    field = overrides.FIELDS[name]
+    is_unset = not word and getattr(_DEFAULT_OPTIONS, field) is None
+    master.overrides[field] = None if is_unset else _READERS[field](word)
+    master.options = overrides.in_effect(master)
+
+
+def _quorum(text: str) -> int:
+    if (number := _atoi(text)) <= 0:
+        raise DirectiveError("Quorum must be 1 or greater.")
+    return number
 
 
 def _positive(text: str) -> int:
@@ -290,7 +325,7 @@ class _Option(NamedTuple):
 
     name: str
     attribute: str
-    read: Callable[[str], object]
+    read: Callable[[str], OptionValue]
 
 
 # In the order of writing.
@@ -307,7 +342,16 @@ _OPTIONS = (
     _Option("auth-pass", "auth_pass", _text),
     _Option("auth-user", "auth_user", _text),
     _Option("master-reboot-down-after-period", "reboot_down_after_ms", _not_negative),
+    _Option("master-loading-down-after-period", "loading_down_after_ms", _not_negative),
+    _Option("fence-isolated-master", "fence_isolated_master", _yes_no("fence-isolated-master")),
+    _Option("protect-empty-restart", "protect_empty_restart", _yes_no("protect-empty-restart")),
+    _Option("check-lineage", "check_lineage", _yes_no("check-lineage")),
+    _Option("max-promotion-lag", "max_promotion_lag", _not_negative),
 )
+_READERS: dict[str, Callable[[str], OptionValue]] = {
+    "quorum": _quorum,
+    **{option.attribute: option.read for option in _OPTIONS},
+}
 _FLAGS = (
     *("deny-scripts-reconfig", "resolve-hostnames", "announce-hostnames"),
     *("replicate-config", "minority-reads"),
@@ -333,11 +377,13 @@ _GLOBALS: dict[str, _Rule] = {
 # By name and number of arguments.
 _RULES: dict[tuple[str, int], _Rule] = {
     **{(name, 1): rule for name, rule in _GLOBALS.items()},
-    **{("raft-peers", count): _raft_peers for count in range(1, MEMBERS_MAX + 1)},
     ("monitor", 4): _monitor,
     **{(option.name, 2): _option(option.attribute, option.read) for option in _OPTIONS},
     ("primary-reboot-down-after-period", 2): _option("reboot_down_after_ms", _not_negative),
+    ("primary-loading-down-after-period", 2): _option("loading_down_after_ms", _not_negative),
+    ("local-override", 3): _local_override,
     ("config-epoch", 2): _config_epoch,
+    ("known-lineage", 6): _known_lineage,
     ("raft-master", 1): _raft_master,
     ("raft-failover", 5): _raft_failover,
     ("raft-failover", 7): _raft_failover,
@@ -348,7 +394,9 @@ _RULES: dict[tuple[str, int], _Rule] = {
     ("known-sentinel", 4): _known_sentinel,
     ("rename-command", 3): _rename_command,
 }
-KEYS = frozenset(key_of(("sentinel", name)) for name, _ in _RULES)
+# With any number of arguments.
+_LISTS: dict[str, _Rule] = {"raft-peers": _raft_peers}
+KEYS = frozenset(key_of(("sentinel", name)) for name in (*_LISTS, *(name for name, _ in _RULES)))
 """What the lines of `render` replace in an old file."""
 
 # What need not be written. SENTINEL DEBUG changes defaults for this run, and not for the next one.
@@ -373,16 +421,20 @@ def _head(state: State) -> Iterator[Line]:
 
 def _masters(state: State) -> Iterator[Line]:
     for master in state.masters.values():
-        name, options = master.name, master.options
+        name, options = master.name, master.shared
         host = _monitored_host(state, master.address)
         yield _line("monitor", name, host, master.address.port, options.quorum)
         for option in _OPTIONS:
             value = getattr(options, option.attribute)
             if value != getattr(_DEFAULT_OPTIONS, option.attribute):
-                yield _line(option.name, name, value)
+                yield _line(option.name, name, _word(value))
         yield _line("config-epoch", name, master.config_epoch)
         yield _line("leader-epoch", name, master.leader_epoch)
         yield from _replicated(state, master)
+        if master.lineage and lineage.is_kept(state, master):
+            yield _line("known-lineage", name, *astuple(master.lineage))
+        for overridden, value in overrides.overridden(master).items():
+            yield _line("local-override", name, overridden, "" if value is None else value)
         for replica in master.replicas.values():
             yield _line("known-replica", name, *_host_and_port(state, replica.address))
         for peer in master.peers.values():
@@ -391,11 +443,18 @@ def _masters(state: State) -> Iterator[Line]:
             yield _line("rename-command", name, command, renamed)
 
 
+def _word(value: OptionValue) -> str | int:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else value
+
+
 def _replicated(state: State, master: Master) -> Iterator[Line]:
     """What of a master only the Raft log has: the file stands for the log up to raft-applied."""
-    if state.raft is None or not master.is_replicated:
+    if state.raft is None:
         return
-    yield _line("raft-master", master.name)
+    if master.is_replicated:
+        yield _line("raft-master", master.name)
     if mandate := master.mandate:
         flags = ("yes" if flag else "no" for flag in (mandate.forced, mandate.switched))
         chosen = _host_and_port(state, mandate.chosen) if mandate.chosen else ()

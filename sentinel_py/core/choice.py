@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sentinel_py.core import lineage
 from sentinel_py.core.model import Failover, Master, Replica, Role
 from sentinel_py.core.turn import Turn
 
@@ -17,14 +18,28 @@ def fresh_info_is_coming(master: Master, attempt: Failover) -> bool:
     )
 
 
-def choose(turn: Turn, master: Master) -> Replica | None:
+def choose(turn: Turn, master: Master, *, takes_stale: bool = False) -> Replica | None:
     """The best replica to promote: by priority, offset and run id, as the original orders them.
 
-    One that a dead leader has promoted already comes first, one that says for another reason that
-    it is a master comes last.
+    One that a dead leader has promoted already comes first, and so does one that was kept from
+    copying an emptied master; one that says for another reason that it is a master comes last.
     """
-    candidates = [replica for replica in master.replicas.values() if is_good(turn, replica)]
-    return min(candidates, key=_rank, default=None)
+    state = turn.state
+    candidates = [
+        replica
+        for replica in master.replicas.values()
+        if is_healthy(turn, replica) and (takes_stale or not lineage.why_not(state, replica))
+    ]
+    return min(candidates, key=lambda it: (lineage.is_at_risk(state, it), _rank(it)), default=None)
+
+
+def stale(turn: Turn, master: Master) -> list[Replica]:
+    """The replicas that could be promoted but for their data."""
+    return [
+        replica
+        for replica in master.replicas.values()
+        if is_healthy(turn, replica) and lineage.why_not(turn.state, replica)
+    ]
 
 
 def _rank(replica: Replica) -> tuple[int, int, int, bool, str]:
@@ -38,6 +53,9 @@ def _rank(replica: Replica) -> tuple[int, int, int, bool, str]:
 
 
 def _standing(replica: Replica) -> int:
+    emptied_at = replica.master.emptied_at
+    if emptied_at is not None and (replica.detached_at or 0) >= emptied_at:
+        return 0
     if replica.role is Role.REPLICA:
         return 1
     lost_at = replica.master.down_at if replica.master.is_down else None
@@ -46,6 +64,10 @@ def _standing(replica: Replica) -> int:
 
 
 def is_good(turn: Turn, replica: Replica) -> bool:
+    return is_healthy(turn, replica) and not lineage.why_not(turn.state, replica)
+
+
+def is_healthy(turn: Turn, replica: Replica) -> bool:
     master = replica.master
     now = turn.now
     constants = turn.state.constants

@@ -125,6 +125,8 @@ def view_changed(turn: Turn, view: RaftView) -> None:
     if raft.has_majority != view.has_majority:
         raft.lost_at = None if view.has_majority else turn.now
     raft.has_majority = view.has_majority
+    if view.leads and not raft.has_lease:
+        raft.led_at = turn.now
     raft.has_lease = view.leads
     if not view.leads:
         raft.leads, raft.lead_entry = False, None
@@ -162,12 +164,14 @@ def attend(turn: Turn, master: Master) -> None:
 def _take_up(turn: Turn, master: Master) -> None:
     """Go on with a failover that an earlier leader has left unfinished."""
     mandate = master.mandate
+    if mandate and master.failover and master.failover.epoch == mandate.epoch:
+        return  # it began while our lease was away, and is ours already
     if mandate is None or mandate.is_over:
         election.check_odown(turn, master)
         turn.touch(master)
     elif mandate.switched:
         failover.resume_reconfiguration(turn, master, mandate)
-    else:
+    elif not turn.state.is_tilted:
         claim(turn, master, forced=mandate.forced)
 
 
@@ -210,6 +214,8 @@ def order_failover(turn: Turn, order: FailOver) -> None:
         return
     assert raft.leader is not None
     epoch = turn.state.current_epoch + 1
+    if order.stale:
+        propose(turn, Command("force-stale", (order.name, str(epoch))))
     entry = Claim(order.name, epoch, raft.leader, True, order.coordinated)
     propose(turn, entry, order.ticket)
 
@@ -217,6 +223,9 @@ def order_failover(turn: Turn, order: FailOver) -> None:
 def _apply_claim(turn: Turn, entry: Claim, ticket: int) -> None:
     master = turn.state.masters.get(entry.master)
     if master is None:
+        if entry.leader == turn.state.myid:
+            # With replicate-config no, others may watch it, and would wait for us.
+            propose(turn, Finish(entry.master, entry.epoch))
         turn.answer(ticket, Refused("No such master with that name"))
         return
     if entry.epoch <= master.leader_epoch or not turn.state.believes(entry.epoch):
@@ -228,13 +237,22 @@ def _apply_claim(turn: Turn, entry: Claim, ticket: int) -> None:
     for peer in master.peers.values():
         if peer.run_id in _raft(turn).members:
             peer.leader, peer.leader_epoch = entry.leader, entry.epoch
-    if entry.leader == turn.state.myid:
+    # Without the lead it is read again after a restart, and long over: others have gone on.
+    if entry.leader == turn.state.myid and _raft(turn).leads:
         attempt = failover.begin(turn, master, entry.epoch, forced=entry.forced)
         attempt.is_coordinated = entry.coordinated
+        attempt.takes_stale = master.stale_epoch == entry.epoch
     else:
         election.raise_epoch(turn, entry.epoch, master)
         election.give_vote(turn, master, entry.epoch, entry.leader)
     turn.answer(ticket)
+
+
+def _apply_force_stale(turn: Turn, words: Sequence[str], _ticket: int) -> None:
+    """The claim of this epoch, which follows, is to take a replica of any lineage and lag."""
+    master = turn.state.masters.get(words[0])
+    if master is not None:
+        master.stale_epoch = int(words[1])
 
 
 def _apply_choice(turn: Turn, entry: Choice, _ticket: int) -> None:
@@ -308,11 +326,15 @@ def _answer_as_of_now(turn: Turn, master: Master) -> DownAnswer:
 
 def order(turn: Turn, given: Order) -> bool:
     """Put an order for all members into the log; False if it is this sentinel's own affair."""
-    if turn.state.raft is None or not turn.state.settings.replicate_config:
+    if turn.state.raft is None:
+        return False
+    if isinstance(given, FailOver):
+        # Whoever is configured alone still has no right to promote alone.
+        order_failover(turn, given)
+        return True
+    if not turn.state.settings.replicate_config:
         return False
     match given:
-        case FailOver():
-            order_failover(turn, given)
         case Monitor():
             _order_monitor(turn, given)
         case Remove():
@@ -384,6 +406,7 @@ _COMMANDS: dict[str, Callable[[Turn, Sequence[str], int], None]] = {
     "lead": lambda _turn, _words, _ticket: None,
     "adopt": _apply_adopt,
     "monitor": _apply_monitor,
+    "force-stale": _apply_force_stale,
     "remove": lambda turn, words, ticket: orders.remove(turn, Remove(ticket, words[0])),
     "reset": lambda turn, words, ticket: orders.reset(turn, Reset(ticket, words[0])),
     "set": _apply_set,

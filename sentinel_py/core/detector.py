@@ -1,12 +1,13 @@
 """Is it alive? Links kept open, PING, INFO and hello sent in time, SDOWN at its exact deadline.
 
-``attend`` is called for an instance when its time has come or when something about it changed. It
-does what is due and says when to look again; there is no period in which everybody is visited.
+``attend`` is called for an instance when something about it changed, and when its time has come for
+more than a ping, which is ``ring``'s. Both do what is due and say when to look again; there is no
+period in which everybody is visited.
 """
 
 from __future__ import annotations
 
-from sentinel_py.core import consensus, election, failover, requests
+from sentinel_py.core import consensus, election, failover, fencing, lineage, requests, rescue
 from sentinel_py.core.messages import ErrorReply, Level, Open, Reply
 from sentinel_py.core.model import (
     Constants,
@@ -26,33 +27,54 @@ from sentinel_py.core.roster import numeric_ip
 from sentinel_py.core.turn import Turn, links_of, mark_down, master_of
 
 HEARTBEAT_MS = 500
+"""The longest sleep, so that a jump of the clock is noticed soon."""
+
+ATTEND_MS = 2_000
 """Nobody is left unattended longer, which bounds what a missed ``touch`` can cost."""
 
 PENDING_MAX = 100
 """Unanswered requests per owner of a link before nothing more is asked on it."""
 
 _GRID_MS = 50
+_CROWD = 100  # links that, opened together, had better not be served together ever after
 _BUSY_INFO_MS = 100
 _RETRY_INFO_MS = 1_000
 _PATIENCE_MIN_MS = 200
 _PATIENCE_WHEN_DOWN_MS = 2_000
+_FORMER_RETRY_MS = 250  # a connection repeats its first packet after a second only
 _NEVER = 2**62
 
 
 def attend(turn: Turn, instance: Instance) -> int:
     """Do what is due for the instance; returns when it has to be looked at again."""
-    again_at = turn.now + HEARTBEAT_MS
+    again_at = turn.now + ATTEND_MS
     for link in links_of(instance):
         again_at = min(again_at, _keep_link(turn, instance, link))
-    if instance.command.is_up:
+    if isinstance(instance, Master):
+        again_at = min(again_at, fencing.attend(turn, instance))
+    ping_at = _NEVER
+    if instance.command.state is LinkState.UP and not _is_full(instance.command):
+        ping_at = _ping_due(turn, instance)
         again_at = min(again_at, _send_due(turn, instance))
     if not turn.state.is_tilted:
         again_at = min(again_at, _check_down(turn, instance))
         if isinstance(instance, Master):
             again_at = min(again_at, election.attend(turn, instance))
             consensus.attend(turn, instance)
+            again_at = min(again_at, rescue.attend(turn, instance))
             again_at = min(again_at, failover.attend(turn, instance))
-    return max(again_at, turn.now + 1)
+    instance.attend_at = again_at
+    return max(min(again_at, ping_at), turn.now + 1)
+
+
+def ring(turn: Turn, instance: Instance) -> int:
+    """The instance's time has come: ping it if that is all, which costs a tenth of ``attend``."""
+    link = instance.command
+    is_answered = link.ping_since is None or link.ping_since == turn.now
+    is_calm = turn.now + _early_ms(turn, instance) < instance.attend_at
+    if is_calm and is_answered and link.state is LinkState.UP:
+        return min(_ping_due(turn, instance), instance.attend_at)
+    return attend(turn, instance)
 
 
 def ping_period_ms(constants: Constants, instance: Instance) -> int:
@@ -77,21 +99,27 @@ def _keep_link(turn: Turn, instance: Instance, link: Link) -> int:
 
 def _overdue_at(turn: Turn, instance: Instance, link: Link) -> int:
     """When silence on a link means that it is dead, though no error says so."""
-    if link.kind is LinkKind.CHANNEL and link.is_up:
+    is_up = link.state is LinkState.UP
+    if is_up and link.kind is LinkKind.CHANNEL:
         return max(link.heard_at, link.up_at) + 3 * turn.state.constants.publish_period
+    if is_up and link.ping_since is None:
+        return _NEVER
     patience_ms = max(_PATIENCE_MIN_MS, master_of(instance).options.down_after_ms // 2)
-    if instance.is_down:
+    if fencing.is_former(instance):
+        patience_ms = _FORMER_RETRY_MS
+    elif instance.is_down:
         patience_ms = max(patience_ms, _PATIENCE_WHEN_DOWN_MS)
-    if not link.is_up:
+    if not is_up:
         assert link.tried_at is not None
         return link.tried_at + patience_ms
-    if link.ping_since is None:
-        return _NEVER
+    assert link.ping_since is not None
     return max(link.heard_at, link.ping_since, link.up_at) + patience_ms
 
 
 def _reopen(turn: Turn, instance: Instance, link: Link) -> int:
-    retry_ms = ping_period_ms(turn.state.constants, instance)
+    if instance.is_down and link.kind is LinkKind.CHANNEL and not instance.command.is_up:
+        return _NEVER  # the command link finds out when there is somebody again
+    retry_ms = _retry_ms(turn, instance)
     address = instance.address
     if link.tried_at is not None and turn.now < link.tried_at + retry_ms:
         return link.tried_at + retry_ms
@@ -106,6 +134,16 @@ def _reopen(turn: Turn, instance: Instance, link: Link) -> int:
             link.ping_since = turn.now
         turn.effects.append(Open(link.id, link.kind, address.ip, address.port))
     return turn.now + retry_ms
+
+
+def _retry_ms(turn: Turn, instance: Instance) -> int:
+    period_ms = ping_period_ms(turn.state.constants, instance)
+    if fencing.is_former(instance):
+        return min(period_ms, _FORMER_RETRY_MS)
+    is_well = isinstance(instance, Master) and not instance.is_down
+    if is_well and lineage.protects(turn.state, master_of(instance)):
+        return min(period_ms, rescue.RECONNECT_MS)
+    return period_ms
 
 
 def link_up(turn: Turn, link: Link, local_ip: str) -> None:
@@ -132,13 +170,16 @@ def link_down(turn: Turn, link: Link) -> None:
 # What is sent in time ----------------------------------------------------------------------------
 
 
+def _is_full(link: Link) -> bool:
+    return link.pending >= PENDING_MAX * len(link.owners)
+
+
 def _send_due(turn: Turn, instance: Instance) -> int:
-    link = instance.command
-    if link.pending >= PENDING_MAX * len(link.owners):
-        return _NEVER
-    again_at = _ping_due(turn, instance)
+    again_at = _NEVER
     if isinstance(instance, DataNode):
-        again_at = min(again_at, _info_due(turn, instance))
+        again_at = _info_due(turn, instance)
+    if fencing.is_mute(instance):
+        return again_at
     return min(again_at, _hello_due(turn, instance))
 
 
@@ -152,6 +193,8 @@ def _ping_due(turn: Turn, instance: Instance) -> int:
     period_ms = ping_period_ms(turn.state.constants, instance)
     grid_ms = max(1, min(_GRID_MS, period_ms // 5))
     due_at = turn.now if link.pinged_at is None else _on_grid(link.pinged_at + period_ms, grid_ms)
+    if link.pinged_at == link.up_at and len(turn.state.links) > _CROWD:
+        due_at -= link.id * grid_ms % period_ms
     if turn.now < due_at:
         return due_at
     requests.ping(turn, instance)
@@ -160,7 +203,7 @@ def _ping_due(turn: Turn, instance: Instance) -> int:
 
 def _info_due(turn: Turn, node: DataNode) -> int:
     due_at = _next_info_at(turn, node)
-    if turn.now < due_at:
+    if turn.now < _with_ping(turn, node, due_at):
         return due_at
     requests.ask_info(turn, node)
     return turn.now + _RETRY_INFO_MS
@@ -171,6 +214,8 @@ def _next_info_at(turn: Turn, node: DataNode) -> int:
         return node.info_asked_at + _RETRY_INFO_MS
     if node.info_at is None:
         return turn.now
+    if lineage.is_in_doubt(turn.state, node):
+        return node.info_at + _BUSY_INFO_MS
     return _on_grid(node.info_at + _info_period_ms(turn.state.constants, node))
 
 
@@ -184,7 +229,8 @@ def _info_period_ms(constants: Constants, node: DataNode) -> int:
         attempt and attempt.phase is Phase.WAIT_PROMOTION and attempt.chosen is node
     ):
         return _BUSY_INFO_MS
-    if master.is_down or attempt or node.master_link_down_ms or node.demote:
+    is_in_trouble = master.is_down or master.emptied_at is not None
+    if is_in_trouble or attempt or node.master_link_down_ms or node.demote:
         return _RETRY_INFO_MS
     return constants.info_period
 
@@ -194,10 +240,22 @@ def _hello_due(turn: Turn, instance: Instance) -> int:
     due_at = _on_grid(instance.hello_at + period_ms)
     if instance.hello_asked_at is not None:
         due_at = max(due_at, instance.hello_asked_at + period_ms)
-    if turn.now < due_at:
+    if turn.now < _with_ping(turn, instance, due_at):
         return due_at
     requests.say_hello(turn, instance)
     return turn.now + period_ms
+
+
+def _with_ping(turn: Turn, instance: Instance, due_at: int) -> int:
+    """What is due before the next ping leaves with this one: one write and one read for both."""
+    if instance.command.pinged_at != turn.now:
+        return due_at
+    return due_at - _early_ms(turn, instance)
+
+
+def _early_ms(turn: Turn, instance: Instance) -> int:
+    """Less than from ping to ping, lest lateness make two hellos of one."""
+    return max(0, ping_period_ms(turn.state.constants, instance) - 2 * _GRID_MS)
 
 
 def pong(turn: Turn, link: Link, reply: Reply) -> None:
@@ -210,13 +268,21 @@ def pong(turn: Turn, link: Link, reply: Reply) -> None:
         link.ok_at = turn.now
         link.ping_since = None
     for owner in link.owners:
-        if is_pong and isinstance(owner, Master):
-            owner.rebooted_at = None
+        if isinstance(owner, Master):
+            _book_state(turn, owner, is_pong=is_pong, is_loading=error.startswith("LOADING"))
         if owner.is_down:
             turn.touch(owner)
             if error.startswith("BUSY") and isinstance(owner, DataNode) and not owner.script_killed:
                 owner.script_killed = True
                 requests.kill_script(turn, owner)
+
+
+def _book_state(turn: Turn, master: Master, *, is_pong: bool, is_loading: bool) -> None:
+    if is_pong:
+        master.rebooted_at = master.loading_at = None
+    elif is_loading and master.loading_at is None:
+        master.loading_at = turn.now
+        turn.touch(master)
 
 
 # SDOWN -------------------------------------------------------------------------------------------
@@ -248,7 +314,7 @@ def _silence_ends_at(instance: Instance) -> int:
 
 
 def _misbehaviour_ends_at(turn: Turn, instance: Instance) -> int:
-    """A master that reports to be a replica, or that loads for too long after a reboot, is down."""
+    """A master that reports to be a replica, or that loads for too long, is down."""
     if not isinstance(instance, Master):
         return _NEVER
     down_at = _NEVER
@@ -258,6 +324,8 @@ def _misbehaviour_ends_at(turn: Turn, instance: Instance) -> int:
         down_at = instance.role_at + options.down_after_ms + 2 * info_period_ms
     if instance.rebooted_at is not None:
         down_at = min(down_at, instance.rebooted_at + options.reboot_down_after_ms)
+    if instance.loading_at is not None and options.loading_down_after_ms:
+        down_at = min(down_at, instance.loading_at + options.loading_down_after_ms)
     return down_at
 
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections import Counter
 from operator import itemgetter
 
-from sentinel_py.core import consensus, failover, requests
+from sentinel_py.core import consensus, failover, requests, rescue
 from sentinel_py.core.messages import DownAnswer, DownQuestion, DownReport, Level, Reply
-from sentinel_py.core.model import Failover, Master, Peer, Phase, Wait
+from sentinel_py.core.model import Failover, Master, Peer, Phase, State, Wait
 from sentinel_py.core.roster import look_up
 from sentinel_py.core.turn import Turn
 
@@ -26,6 +26,8 @@ DESYNC_MS = 20
 _RETRY_MS = 50, 150
 """A split election is repeated after a random time in this range."""
 
+_CROWD = 8  # masters down at once that are handled about as fast as one
+
 _ANSWER_LIFE = 5  # ask periods
 
 
@@ -34,7 +36,9 @@ def attend(turn: Turn, master: Master) -> int:
     _forget_stale_answers(turn, master)
     ask_peers(turn, master, apart_ms=turn.state.constants.ask_period)
     check_odown(turn, master)
-    again_at = turn.now + turn.state.constants.ask_period
+    again_at = turn.now + _ANSWER_LIFE * turn.state.constants.ask_period
+    if master.is_down or master.is_odown:
+        again_at = turn.now + turn.state.constants.ask_period
     if master.is_odown and master.failover is None:
         again_at = min(again_at, _try_failover(turn, master))
     return again_at
@@ -66,7 +70,8 @@ def ask_peers(turn: Turn, master: Master, *, apart_ms: int) -> None:
 
     A peer that was asked less than ``apart_ms`` ago is left alone.
     """
-    for peer in master.peers.values() if master.is_down else ():
+    has_failed = master.is_down or rescue.is_candidate(turn.state, master)
+    for peer in master.peers.values() if has_failed else ():
         asked_at = peer.asked_at if peer.asked_at is not None else peer.answered_at
         if not peer.command.is_up or (asked_at is not None and turn.now < asked_at + apart_ms):
             continue
@@ -155,15 +160,24 @@ def peer_lost(turn: Turn, peer: Peer) -> None:
 
 def _try_soon(turn: Turn, master: Master) -> None:
     master.wait = Wait.NOTHING
-    master.try_at = turn.now + turn.rng.randint(0, DESYNC_MS)
+    master.try_at = turn.now + _apart_ms(turn, 0, DESYNC_MS)
     turn.touch(master)
 
 
 def try_again(turn: Turn, master: Master) -> None:
     """Let the next attempt start after a short random time instead of a long rest."""
     master.wait = Wait.NOTHING
-    master.try_at = turn.now + turn.rng.randint(*_RETRY_MS)
+    master.try_at = turn.now + _apart_ms(turn, *_RETRY_MS)
     turn.touch(master)
+
+
+def _apart_ms(turn: Turn, least: int, most: int) -> int:
+    """A random time to stay apart from other candidates, longer in a crowd: answers take longer.
+
+    One meets another when it starts before the other's request has come.
+    """
+    crowd = sum(master.is_odown for master in turn.state.masters.values())
+    return turn.rng.randint(least, most) * (1 + crowd // _CROWD)
 
 
 # ODOWN -------------------------------------------------------------------------------------------
@@ -184,7 +198,7 @@ def check_odown(turn: Turn, master: Master) -> None:
     if is_odown:
         master.odown_at = turn.now
         turn.notice(Level.WARNING, "+odown", master, f"#quorum {seen}/{quorum}")
-        earliest = turn.now + (0 if raft else turn.rng.randint(0, DESYNC_MS))
+        earliest = turn.now + (0 if raft else _apart_ms(turn, 0, DESYNC_MS))
         master.try_at = max(earliest, master.try_at or 0)
     else:
         turn.notice(Level.WARNING, "-odown", master)
@@ -217,7 +231,8 @@ def _find(turn: Turn, question: DownQuestion) -> Master | None:
         (
             master
             for master in turn.state.masters.values()
-            if master.address.is_named(question.host, question.port, ip)
+            if master.address.port == question.port  # few have both, and to look at one is cheap
+            and master.address.is_named(question.host, question.port, ip)
         ),
         None,
     )
@@ -264,6 +279,19 @@ def _wait_for(turn: Turn, master: Master, leader: str) -> None:
     master.awaited = leader
     rest_ms = 2 * master.options.failover_timeout_ms
     master.try_at = turn.now + turn.rng.randint(0, 999) + rest_ms
+
+
+def epoch_to_try(state: State, master: Master) -> int:
+    """A new epoch, unless that of another attempt of ours will do.
+
+    Votes are per master, but an epoch overtakes all that are earlier: when many masters die at once
+    and each candidacy has an epoch of its own, each spoils the one before it.
+    """
+    epoch = state.current_epoch
+    attempts = (other.failover for other in state.masters.values() if other.failover)
+    is_ours = any(attempt.epoch == epoch for attempt in attempts)
+    is_usable = is_ours and master.leader_epoch < epoch and master.config_epoch < epoch
+    return epoch if is_usable else epoch + 1
 
 
 def raise_epoch(turn: Turn, epoch: int, cause: Master | None = None) -> None:

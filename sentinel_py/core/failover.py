@@ -8,11 +8,12 @@ is only for answers that do not come.
 
 from __future__ import annotations
 
-from sentinel_py.core import choice, consensus, election, requests, roster
+from sentinel_py.core import choice, consensus, election, fencing, lineage, requests, roster
 from sentinel_py.core.messages import ErrorReply, FailOver, Level, Refused, Reply
 from sentinel_py.core.model import (
     Address,
     Failover,
+    Fence,
     Mandate,
     Master,
     Phase,
@@ -28,7 +29,7 @@ _FRESH_INFO_WAIT_MS = 200
 
 _NEVER = 2**62
 
-
+_STALE_WAY_OUT = "SENTINEL FAILOVER with FORCE-STALE promotes one all the same"
 _STOCK_WAY_OUT = "SENTINEL FAILOVER without COORDINATED does not need it to agree"
 
 
@@ -39,6 +40,7 @@ def on_order(turn: Turn, order: FailOver) -> None:
         turn.answer(order.ticket, refusal)
         return
     attempt = begin(turn, master, turn.state.current_epoch + 1, forced=True)
+    attempt.takes_stale = order.stale
     if order.coordinated:
         attempt.is_coordinated = True
         attempt.ticket = order.ticket
@@ -53,11 +55,17 @@ def check_order(turn: Turn, order: FailOver) -> tuple[Master | None, Refused | N
         return None, Refused("No such master with that name")
     if master.failover is not None:
         return master, Refused("Failover already in progress", "INPROG")
-    if choice.choose(turn, master) is None:
-        return master, Refused("No suitable replica to promote", "NOGOODSLAVE")
+    if choice.choose(turn, master, takes_stale=order.stale) is None:
+        return master, Refused(_no_replica_text(turn, master), "NOGOODSLAVE")
     if order.coordinated and (master.is_down or not master.command.is_up):
         return master, Refused(f"The master cannot be asked. {_STOCK_WAY_OUT}")
     return master, None
+
+
+def _no_replica_text(turn: Turn, master: Master) -> str:
+    text = "No suitable replica to promote"
+    stale = [f"{it.name} {lineage.why_not(turn.state, it)}" for it in choice.stale(turn, master)]
+    return f"{text}: {', '.join(stale)}. {_STALE_WAY_OUT}" if stale else text
 
 
 def start(turn: Turn, master: Master) -> None:
@@ -65,7 +73,7 @@ def start(turn: Turn, master: Master) -> None:
     if turn.state.raft is not None:
         consensus.claim(turn, master, forced=False)
     else:
-        begin(turn, master, turn.state.current_epoch + 1, forced=False)
+        begin(turn, master, election.epoch_to_try(turn.state, master), forced=False)
 
 
 def begin(turn: Turn, master: Master, epoch: int, *, forced: bool) -> Failover:
@@ -172,8 +180,11 @@ def _select(turn: Turn, master: Master, attempt: Failover) -> int:
     patience_ends_at = attempt.phase_at + _FRESH_INFO_WAIT_MS
     if turn.now < patience_ends_at and choice.fresh_info_is_coming(master, attempt):
         return patience_ends_at
-    chosen = choice.choose(turn, master)
+    chosen = choice.choose(turn, master, takes_stale=attempt.takes_stale)
     if chosen is None:
+        for replica in choice.stale(turn, master):
+            reason = lineage.why_not(turn.state, replica)
+            turn.notice(Level.WARNING, "-promotion-refused", replica, f"#{reason}")
         abort(turn, master, "-failover-abort-no-good-slave")
         master.wait = Wait.NO_REPLICA
         return _NEVER
@@ -200,9 +211,9 @@ def resume(turn: Turn, master: Master, attempt: Failover, address: Address) -> N
 
 
 def chosen(turn: Turn, master: Master, attempt: Failover, address: Address) -> None:
-    """The choice is in the Raft log: promote."""
+    """The choice is in the Raft log: promote; after a TILT, `resume` does."""
     replica = master.replica_at(address)
-    if attempt.phase is Phase.SELECT and replica is not None:
+    if attempt.phase is Phase.SELECT and replica is not None and not turn.state.is_tilted:
         _send(turn, master, attempt, replica)
 
 
@@ -232,6 +243,8 @@ def _promote(turn: Turn, master: Master, attempt: Failover) -> int:
     if attempt.is_coordinated and not master.command.is_up:
         abort(turn, master, "-failover-abort-slave-timeout")
         return _NEVER
+    if not attempt.is_coordinated and _is_held(turn, master, attempt):
+        return attempt.held_until
     if chosen.command.is_up:
         if attempt.is_coordinated:
             requests.hand_over(turn, master, chosen.address)
@@ -241,6 +254,19 @@ def _promote(turn: Turn, master: Master, attempt: Failover) -> int:
         turn.notice(Level.NOTICE, "+failover-state-wait-promotion", chosen)
         turn.touch(chosen)
     return _wait_for_promotion(turn, master, attempt)
+
+
+def _is_held(turn: Turn, master: Master, attempt: Failover) -> bool:
+    """Whether the promotion has to wait for members that may not have fenced the old master yet."""
+    clear_at = fencing.clear_at(turn, master)
+    if turn.now >= clear_at:
+        return False
+    if attempt.held_until != clear_at:
+        attempt.held_until = clear_at
+        left_ms = clear_at - turn.now
+        text = f"The promotion for {master.name} waits {left_ms} ms, until silent members fence"
+        turn.log(Level.NOTICE, text)
+    return True
 
 
 def _wait_for_promotion(turn: Turn, master: Master, attempt: Failover) -> int:
@@ -259,7 +285,9 @@ def not_promoted(turn: Turn, attempt: Failover) -> None:
     """The chosen one still is a replica: if the order was lost with its connection, repeat it."""
     assert attempt.chosen is not None
     was_lost = attempt.chosen.command.up_at >= attempt.phase_at
-    if (was_lost or attempt.is_resumed) and not attempt.is_coordinated:
+    if not (was_lost or attempt.is_resumed) or attempt.is_coordinated:
+        return
+    if not _is_held(turn, attempt.chosen.master, attempt):
         requests.follow(turn, attempt.chosen, None)
         attempt.is_resumed = False
         attempt.phase_at = turn.now + 1
@@ -295,7 +323,10 @@ def _call_off(turn: Turn, master: Master, attempt: Failover) -> None:
 def promoted(turn: Turn, master: Master, attempt: Failover) -> None:
     """The chosen replica says that it is a master: time to switch."""
     assert attempt.chosen is not None
-    if turn.state.raft is not None:
+    if lineage.has_lost_data(attempt.chosen) and not attempt.takes_stale:
+        turn.notice(Level.WARNING, "-promotion-refused", attempt.chosen, "#has lost its data")
+        abort(turn, master, "-failover-abort-no-good-slave")
+    elif turn.state.raft is not None:
         consensus.propose_switch(turn, master, attempt.epoch, attempt.chosen.address)
     else:
         complete(turn, master, attempt.epoch, attempt.chosen.address)
@@ -331,9 +362,13 @@ def _reconfigure_others(turn: Turn, master: Master, attempt: Failover) -> None:
 
 
 def resume_reconfiguration(turn: Turn, master: Master, mandate: Mandate) -> None:
-    """Point the other replicas to the new master, as the leader that is gone would have."""
-    attempt = Failover(mandate.epoch, mandate.forced, started_at=turn.now)
+    """Point the other replicas to the new master, as the leader that is gone would have.
+
+    They are first asked whom they follow: being told again costs their clients the connection.
+    """
+    attempt = Failover(mandate.epoch, mandate.forced, started_at=turn.now, is_resumed=True)
     turn.notice(Level.WARNING, "+failover-state-reconf-slaves", master)
+    requests.refresh_replicas(turn, master)
     _reconfigure_others(turn, master, attempt)
 
 
@@ -346,7 +381,13 @@ def switch(turn: Turn, master: Master, address: Address, *, as_leader: bool) -> 
     if master.options.client_reconfig_script:
         _run_reconfig_script(turn, master, address, as_leader=as_leader)
     successor = master.replica_at(address) or roster.add_replica(state, turn.now, master, address)
+    data = master.dataset
+    mandate = master.mandate
     roster.trade_places(turn, master, successor)
+    if mandate is not None and mandate.epoch == master.config_epoch:
+        # By the log, or by a hello that was faster: what the log says of the failover stays.
+        mandate.switched = True
+        master.mandate = mandate
     for replica in master.replicas.values():
         replica.reconf = Reconf.NONE
         replica.is_down = False
@@ -357,8 +398,10 @@ def switch(turn: Turn, master: Master, address: Address, *, as_leader: bool) -> 
     former = master.replica_at(old)
     assert former is not None
     former.demote = True
-    if as_leader:
-        _demote_at_once(turn, former)
+    lineage.pass_on(turn, master, former, data, successor)
+    was_fenced, master.fence = master.fence.is_on, Fence()
+    if (as_leader or was_fenced) and not turn.state.is_tilted:
+        _demote_at_once(turn, former, as_leader=as_leader)
     turn.save()
 
 
@@ -378,14 +421,21 @@ def _run_reconfig_script(turn: Turn, master: Master, address: Address, *, as_lea
     )
 
 
-def _demote_at_once(turn: Turn, former: Replica) -> None:
+def _demote_at_once(turn: Turn, former: Replica, *, as_leader: bool) -> None:
     """Tell a former master whose connection stands; one that hangs reads it when it wakes up."""
     if former.command.is_up:
-        requests.follow(turn, former, former.master.address)
-        former.reconf = Reconf.DONE
-        former.reconf, former.reconf_at = Reconf.SENT, turn.now
+        demote(turn, former)
+        if as_leader:
+            former.reconf, former.reconf_at = Reconf.SENT, turn.now
         if former.command.ping_since is None:
             turn.notice(Level.NOTICE, "+convert-to-slave", former)
+
+
+def demote(turn: Turn, former: Replica) -> None:
+    """Make a former master follow its successor; a pause has no use any more."""
+    requests.follow(turn, former, former.master.address)
+    if former.master.shared.fence_isolated_master:
+        fencing.release(turn, former)
 
 
 # Reconfiguration ---------------------------------------------------------------------------------
@@ -394,6 +444,8 @@ def _demote_at_once(turn: Turn, former: Replica) -> None:
 def _reconfigure(turn: Turn, master: Master, attempt: Failover) -> int:
     deadline_at = attempt.phase_at + master.options.failover_timeout_ms
     others = [replica for replica in master.replicas.values() if not replica.demote]
+    if attempt.is_resumed:
+        _recognise(turn, others)
     _give_up_on_silent(turn, others)
     waiting = [r for r in others if r.reconf is not Reconf.DONE and not r.is_down]
     if not waiting or master.is_odown:
@@ -406,12 +458,24 @@ def _reconfigure(turn: Turn, master: Master, attempt: Failover) -> int:
         for replica in untold:
             _tell(turn, replica, "+slave-reconf-sent-be")
         return _NEVER
+    patience_ends_at = attempt.phase_at + _FRESH_INFO_WAIT_MS
+    is_asking = attempt.is_resumed and choice.fresh_info_is_coming(master, attempt)
+    if is_asking and untold and turn.now < patience_ends_at:
+        return patience_ends_at
     busy = sum(r.reconf in (Reconf.SENT, Reconf.IN_PROGRESS) for r in others)
     free = max(0, max(1, master.options.parallel_syncs) - busy)
     for replica in untold[:free]:
         _tell(turn, replica, "+slave-reconf-sent")
         replica.reconf, replica.reconf_at = Reconf.SENT, turn.now
     return min(deadline_at, turn.now + turn.state.constants.slave_reconf_timeout)
+
+
+def _recognise(turn: Turn, replicas: list[Replica]) -> None:
+    """Find those that the leader before us has told already."""
+    for replica in replicas:
+        if replica.reconf is Reconf.NONE and _follows(replica):
+            replica.reconf, replica.reconf_at = Reconf.SENT, turn.now
+            follow_progress(turn, replica)
 
 
 def _tell(turn: Turn, replica: Replica, event: str) -> None:
@@ -427,13 +491,15 @@ def _give_up_on_silent(turn: Turn, replicas: list[Replica]) -> None:
             turn.notice(Level.NOTICE, "-slave-reconf-sent-timeout", replica)
 
 
+def _follows(replica: Replica) -> bool:
+    """Whether its last report names the master."""
+    ip = roster.numeric_ip(replica.master_host)
+    return replica.master.address.is_named(replica.master_host, replica.master_port, ip)
+
+
 def follow_progress(turn: Turn, replica: Replica) -> None:
     """Read from a replica's report how far it has come towards the new master."""
-    address = replica.master.address
-    ip = roster.numeric_ip(replica.master_host)
-    if replica.reconf is Reconf.SENT and address.is_named(
-        replica.master_host, replica.master_port, ip
-    ):
+    if replica.reconf is Reconf.SENT and _follows(replica):
         replica.reconf = Reconf.IN_PROGRESS
         turn.notice(Level.NOTICE, "+slave-reconf-inprog", replica)
     if replica.reconf is Reconf.IN_PROGRESS and replica.master_link_up:

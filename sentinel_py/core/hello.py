@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sentinel_py.core import election, failover, requests, roster
 from sentinel_py.core.messages import Level
-from sentinel_py.core.model import MAX_EPOCH, Address, Master, Peer
+from sentinel_py.core.model import MAX_EPOCH, Address, Master, Peer, State
 from sentinel_py.core.turn import Turn
 
 PEERS_MAX = 1_000
@@ -66,7 +66,7 @@ def receive(turn: Turn, payload: str) -> None:
     if _is_repeated(turn, payload):
         return
     hello = parse(payload)
-    if hello is None or hello.run_id == turn.state.myid:
+    if hello is None or _is_ours(turn.state, hello):
         return
     if not turn.state.believes(max(hello.epoch, hello.config_epoch)):
         return
@@ -84,6 +84,22 @@ def receive(turn: Turn, payload: str) -> None:
     elif hello.config_epoch < master.config_epoch:
         # It has missed a switch: tell it now, not at the next period.
         requests.say_hello(turn, peer)
+
+
+def _is_ours(state: State, hello: Hello) -> bool:
+    """Whether we have said this ourselves, maybe long ago and under another id.
+
+    A member that joins a Raft cluster again has a new id. By its address it knows what it said
+    before a restart.
+    """
+    if hello.run_id == state.myid or hello.run_id in state.former_ids:
+        return True
+    settings = state.settings
+    if state.raft is None or hello.port != (settings.announce_port or settings.port):
+        return False
+    if settings.announce_ip:
+        return hello.host == settings.announce_ip
+    return any(link.local_ip == hello.host != "" for link in state.links.values())
 
 
 def _is_repeated(turn: Turn, payload: str) -> bool:
@@ -117,7 +133,7 @@ def _peer_of(turn: Turn, master: Master, hello: Hello) -> Peer | None:
     peer = roster.add_peer(turn.state, turn.now, master, hello.run_id, address)
     turn.notice(Level.NOTICE, "+sentinel", peer)
     turn.touch(peer)
-    turn.save()
+    turn.save_soon()
     return peer
 
 

@@ -51,6 +51,7 @@ class Ask(Enum):
     HELLO = "hello"
     DOWN = "is-master-down-by-addr"
     HAND_OVER = "failover"
+    FENCE = "client-pause"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,15 @@ class SetOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class SetLocal:
+    """``SENTINEL SET <name> LOCAL``: the words behind that."""
+
+    ticket: int
+    name: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Reset:
     """``SENTINEL RESET``; answered with the number of masters that matched."""
 
@@ -167,11 +177,12 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class FailOver:
-    """``SENTINEL FAILOVER``, with or without ``COORDINATED``."""
+    """``SENTINEL FAILOVER``, alone or with ``COORDINATED`` or ``FORCE-STALE``."""
 
     ticket: int
     name: str
     coordinated: bool = False
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +264,31 @@ class RaftView:
     term: int
 
 
+@dataclass(frozen=True, slots=True)
+class RaftContact:
+    """Until when no other Raft leader can have been at work, as far as this member knows.
+
+    ``heard`` is when members were last told so by us, ``relayed``: through other members;
+    ``is_current``: with that, nothing is missing here that had been committed.
+    """
+
+    at: int
+    heard: tuple[tuple[str, int], ...] = ()
+    relayed: tuple[tuple[str, int], ...] = ()
+    is_current: bool = True
+
+
 Order = (
-    Monitor | Remove | SetOptions | Reset | FailOver | ConfigSet | Debug | SimulateFailure | Flush
+    Monitor
+    | Remove
+    | SetOptions
+    | SetLocal
+    | Reset
+    | FailOver
+    | ConfigSet
+    | Debug
+    | SimulateFailure
+    | Flush
 )
 Input = (
     Wake
@@ -270,6 +304,7 @@ Input = (
     | Installed
     | ProposalEnded
     | RaftView
+    | RaftContact
     | Order
 )
 
@@ -283,7 +318,7 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class SaveSoon:
-    """Put the state on disk within a second: the log has what is new in it already."""
+    """Put the state on disk within a second: what is new in it could be learnt again."""
 
 
 @dataclass(frozen=True, slots=True)

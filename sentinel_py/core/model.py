@@ -98,6 +98,40 @@ class Reconf(Enum):
     DONE = "reconf_done"
 
 
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Whose history a server's data are, and how far they go, by its INFO; empty where unknown."""
+
+    replid: str = ""
+    replid2: str = ""  # the history that ours has grown out of
+    parted_offset: int = -1  # where it did
+    offset: int = 0
+    keys: int | None = None
+    is_all_new: bool = False  # whatever it has may have come since its start
+    is_loading: bool = False
+    is_syncing: bool = False
+
+
+@dataclass(slots=True)
+class Lineage:
+    """What a master is known to have had."""
+
+    run_id: str
+    replid: str
+    replid2: str
+    offset: int
+    keys: int
+
+
+@dataclass(slots=True)
+class Fence:
+    """How far writes on a master have been stopped, as long as we have no majority."""
+
+    asked_at: int | None = None  # the last pause that was ordered
+    is_on: bool = False  # the master has confirmed one
+    is_refused: bool = False
+
+
 @dataclass(slots=True, eq=False)
 class Instance:
     """What masters, replicas and peers have in common. ``down_at`` outlives ``is_down``."""
@@ -109,6 +143,7 @@ class Instance:
     is_down: bool = False
     down_at: int | None = None
     due_at: int | None = None  # when the detector looks again; the one valid timer entry
+    attend_at: int = 0  # till then, nothing but pings can be due
     hello_at: int = 0  # last hello that was delivered to it; its creation counts as one
     hello_asked_at: int | None = None
 
@@ -125,6 +160,7 @@ class DataNode(Instance):
     info: bytes | None = None
     info_at: int | None = None
     info_asked_at: int | None = None
+    dataset: Dataset | None = None
     script_killed: bool = False
 
     def links(self) -> tuple[Link, Link]:
@@ -151,6 +187,8 @@ class Replica(DataNode):
     reconf: Reconf = Reconf.NONE
     reconf_at: int = 0
     demote: bool = False  # a former master that has not yet been seen as a replica
+    detached_at: int | None = None  # when it was kept from copying an emptied master
+    parting: Dataset | None = None  # what it had as a master, until it can be compared
     corrected_at: int | None = None  # when it was last told to follow the right master
 
 
@@ -195,6 +233,8 @@ class Failover:
     is_coordinated: bool = False
     is_resumed: bool = False  # the chosen one may be promoted already: ask before telling it
     ticket: int | None = None  # the order to answer when the master has agreed
+    takes_stale: bool = False  # replicas of any lineage and lag, by order
+    held_until: int = 0  # when no silent member can be letting the old master take writes
 
 
 @dataclass(slots=True)
@@ -218,6 +258,9 @@ class Wait(Enum):
     NO_REPLICA = 3  # until a replica becomes eligible
 
 
+OptionValue = int | str | None
+
+
 @dataclass(slots=True)
 class Options:
     """What ``sentinel <option> <master-name> ...`` and SENTINEL SET configure."""
@@ -232,6 +275,11 @@ class Options:
     auth_user: str | None = None
     auth_pass: str | None = None
     renamed: dict[str, str] = field(default_factory=dict)  # keys in lower case
+    loading_down_after_ms: int = 0
+    fence_isolated_master: bool = False
+    protect_empty_restart: bool | None = None  # None: as Raft mode or classic mode has it
+    check_lineage: bool | None = None  # likewise
+    max_promotion_lag: int = 0  # bytes; 0 is any
 
 
 @dataclass(slots=True, eq=False)
@@ -239,16 +287,24 @@ class Master(DataNode):
     """A watched master with its replicas (by row name) and peers (by id)."""
 
     name: str = field(kw_only=True)
-    options: Options = field(kw_only=True)
+    options: Options = field(kw_only=True)  # in effect here
+    shared: Options = field(init=False)  # the same, before any overrides
+    overrides: dict[str, OptionValue] = field(default_factory=dict)  # by field of Options
     config_epoch: int = 0
     leader: str | None = None
     leader_epoch: int = 0
     is_odown: bool = False
     odown_at: int | None = None
     rebooted_at: int | None = None
+    loading_at: int | None = None  # since when it answers that it is loading
+    fence: Fence = field(default_factory=Fence)
+    lineage: Lineage | None = None
+    emptied_at: int | None = None  # since when it is seen to have come back empty
+    rescue_at: int = 0  # no attempt to save its data before this time
     replicas: dict[str, Replica] = field(default_factory=dict)
     peers: dict[str, Peer] = field(default_factory=dict)
     failover: Failover | None = None
+    stale_epoch: int = 0  # the attempt that may take replicas of any lineage, by order
     mandate: Mandate | None = None
     proposed: str | None = None  # our entry about this failover that is under way
     ballot: str | None = None  # our entry with a vote that is under way
@@ -258,6 +314,9 @@ class Master(DataNode):
     awaited: str | None = None  # the leader waited for
     try_at: int | None = None  # no failover attempt before this time
     delay_logged_for: int | None = None
+
+    def __post_init__(self) -> None:
+        self.shared = self.options
 
     @property
     def voters(self) -> int:
@@ -344,6 +403,12 @@ class Raft:
     lead_entry: str | None = None  # the entry whose commit makes us lead
     has_majority: bool = False
     lost_at: int | None = None  # since when there is no majority
+    joined_at: int | None = None  # since when we are a member that may have to fence
+    contact_at: int | None = None  # the last proof that no other leader was at work
+    is_current: bool = False  # with that proof, all was applied that had been committed
+    led_at: int = 0  # since when we have the lease, if we have it
+    heard_at: dict[str, int] = field(default_factory=dict)  # when we gave members such proof
+    relayed_at: dict[str, int] = field(default_factory=dict)  # and when through other members
     term: int = 0
     applied: int = 0
     proposals: int = 0
@@ -355,6 +420,7 @@ class State:
     """Everything the core knows."""
 
     myid: str
+    former_ids: set[str] = field(default_factory=set)  # what we still say under them is no peer's
     current_epoch: int = 0
     settings: Settings = field(default_factory=Settings)
     constants: Constants = field(default_factory=Constants)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+from sentinel_py.core import lineage, overrides
 from sentinel_py.core.messages import (
     ConfigSet,
     Debug,
@@ -23,10 +24,11 @@ from sentinel_py.core.messages import (
     Remove,
     Reset,
     Resolved,
+    SetLocal,
     SetOptions,
     SimulateFailure,
 )
-from sentinel_py.core.model import Address, Master, SimulatedFailure
+from sentinel_py.core.model import Address, Master, Options, SimulatedFailure
 from sentinel_py.core.roster import (
     add_master,
     default_options,
@@ -145,6 +147,7 @@ def reset(turn: Turn, order: Reset) -> None:
     matched = matching(turn.state, order.pattern)
     for master in matched:
         reset_master(turn, master)
+        lineage.forget(master)
         turn.notice(Level.WARNING, "+reset-master", master)
         turn.save()
     turn.answer(order.ticket, len(matched))
@@ -166,7 +169,7 @@ class _BadValueError(Exception):
 class _Option:
     """How an option applies, how many values it takes, and whether events may show them."""
 
-    apply: Callable[[Turn, Master, Sequence[str]], None]
+    apply: Callable[[Turn, Options, Sequence[str]], None]
     values: int = 1
     is_secret: bool = False
     script: str = ""  # what it is the path of, if it is one
@@ -184,35 +187,88 @@ def set_options(turn: Turn, order: SetOptions) -> None:
 
 def _set_one(turn: Turn, master: Master, words: Sequence[str]) -> int:
     """Apply the first option of ``words``; returns how many words it took."""
+    shared = replace(master.shared, renamed=dict(master.shared.renamed))
+    taken, shown = _apply(turn, shared, words)
+    if not turn.is_from_log:
+        # This sentinel's own and latest word: an override must not stand in its way.
+        master.overrides.pop(overrides.FIELDS.get(words[0].lower(), ""), None)
+    overrides.share(turn, master, shared)
+    turn.notice(Level.WARNING, "+set", master, shown)
+    turn.save()
+    return taken
+
+
+def _apply(turn: Turn, options: Options, words: Sequence[str]) -> tuple[int, str]:
+    """Apply the first option of ``words``; returns how many words it took, and what to show."""
     name = words[0]
     option = _OPTIONS.get(name.lower())
     if option is None or len(words) <= option.values:
         raise Refused(f"Unknown option or number of arguments for SENTINEL SET '{name}'")
     values = words[1 : 1 + option.values]
     try:
-        option.apply(turn, master, values)
+        option.apply(turn, options, values)
     except _BadValueError as bad:
         raise Refused(f"Invalid argument '{bad}' for SENTINEL SET '{name}'") from None
     shown = ("******",) if option.is_secret else values
-    turn.notice(Level.WARNING, "+set", master, " ".join((name, *shown)))
-    turn.save()
-    for instance in master.instances():
-        turn.touch(instance)
-    return 1 + option.values
+    return 1 + option.values, " ".join((name, *shown))
+
+
+def set_local(turn: Turn, order: SetLocal) -> None:
+    """Override options here, or no longer; all words are checked before the first one applies."""
+    with refusals_answered(turn, order.ticket):
+        if turn.state.raft is None or not turn.state.settings.replicate_config:
+            raise Refused("No options are shared with other Sentinels, use SET without LOCAL")
+        master = master_named(turn.state, order.name)
+        act = _lift if order.words[0].lower() == "unset" else _override
+        act(turn, master, order.words)
+        turn.save()
+        turn.answer(order.ticket)
+
+
+def _override(turn: Turn, master: Master, words: Sequence[str]) -> None:
+    options, fields, shown = replace(master.options), [], []
+    while words:
+        fields.append(_local_field(words[0]))
+        taken, text = _apply(turn, options, words)
+        shown.append(text)
+        words = words[taken:]
+    values = {field: getattr(options, field) for field in fields}
+    overrides.override(turn, master, master.overrides | values)
+    for text in shown:
+        turn.notice(Level.WARNING, "+set-local", master, text)
+
+
+def _lift(turn: Turn, master: Master, words: Sequence[str]) -> None:
+    fields = {_local_field(name): name for name in words[1:]}
+    if not fields:
+        raise Refused("Unknown option or number of arguments for SENTINEL SET 'LOCAL UNSET'")
+    kept = {field: value for field, value in master.overrides.items() if field not in fields}
+    lifted = [name for field, name in fields.items() if field in master.overrides]
+    overrides.override(turn, master, kept)
+    for name in lifted:
+        turn.notice(Level.WARNING, "-set-local", master, name)
+
+
+def _local_field(name: str) -> str:
+    if name.lower() not in _OPTIONS:
+        raise Refused(f"Unknown option or number of arguments for SENTINEL SET '{name}'")
+    if name.lower() not in overrides.FIELDS:
+        raise Refused(f"Option '{name}' must be the same on all Sentinels")
+    return overrides.FIELDS[name.lower()]
 
 
 def _set_number(
-    field: str, minimum: int, _turn: Turn, master: Master, values: Sequence[str]
+    field: str, minimum: int, _turn: Turn, options: Options, values: Sequence[str]
 ) -> None:
     number = integer(values[0])
     if number is None or number < minimum:
         raise _BadValueError(values[0])
-    setattr(master.options, field, number)
+    setattr(options, field, number)
 
 
-def _set_script(field: str, what: str, turn: Turn, master: Master, values: Sequence[str]) -> None:
+def _set_script(field: str, what: str, turn: Turn, options: Options, values: Sequence[str]) -> None:
     _check_script(turn, what, values[0])
-    setattr(master.options, field, values[0] or None)
+    setattr(options, field, values[0] or None)
 
 
 def _check_script(turn: Turn, what: str, path: str) -> None:
@@ -240,17 +296,19 @@ def check_scripts(turn: Turn, words: Sequence[str]) -> None:
         at += 1 + option.values
 
 
-def _set_login(field: str, turn: Turn, master: Master, values: Sequence[str]) -> None:
-    setattr(master.options, field, values[0] or None)
-    for node in master.data_nodes():
-        turn.close_links(node)
+def _set_text(field: str, _turn: Turn, options: Options, values: Sequence[str]) -> None:
+    setattr(options, field, values[0] or None)
 
 
-def _rename_command(_turn: Turn, master: Master, values: Sequence[str]) -> None:
+def _set_flag(field: str, _turn: Turn, options: Options, values: Sequence[str]) -> None:
+    setattr(options, field, _yes_no(values[0]))
+
+
+def _rename_command(_turn: Turn, options: Options, values: Sequence[str]) -> None:
     old, new = values
     if not old or not new:
         raise _BadValueError("")
-    renamed = master.options.renamed
+    renamed = options.renamed
     renamed.pop(old.lower(), None)
     if old.lower() != new.lower():
         renamed[old.lower()] = new
@@ -262,6 +320,8 @@ def _script_option(field: str, what: str) -> _Option:
 
 _REBOOT_DOWN_AFTER = _Option(partial(_set_number, "reboot_down_after_ms", 0))
 
+_LOADING_DOWN_AFTER = _Option(partial(_set_number, "loading_down_after_ms", 0))
+
 _OPTIONS = {
     "down-after-milliseconds": _Option(partial(_set_number, "down_after_ms", 1)),
     "failover-timeout": _Option(partial(_set_number, "failover_timeout_ms", 1)),
@@ -269,10 +329,16 @@ _OPTIONS = {
     "quorum": _Option(partial(_set_number, "quorum", 1)),
     "master-reboot-down-after-period": _REBOOT_DOWN_AFTER,
     "primary-reboot-down-after-period": _REBOOT_DOWN_AFTER,
+    "master-loading-down-after-period": _LOADING_DOWN_AFTER,
+    "primary-loading-down-after-period": _LOADING_DOWN_AFTER,
+    "fence-isolated-master": _Option(partial(_set_flag, "fence_isolated_master")),
+    "protect-empty-restart": _Option(partial(_set_flag, "protect_empty_restart")),
+    "check-lineage": _Option(partial(_set_flag, "check_lineage")),
+    "max-promotion-lag": _Option(partial(_set_number, "max_promotion_lag", 0)),
     "notification-script": _script_option("notification_script", "Notification"),
     "client-reconfig-script": _script_option("client_reconfig_script", "Client reconfiguration"),
-    "auth-pass": _Option(partial(_set_login, "auth_pass"), is_secret=True),
-    "auth-user": _Option(partial(_set_login, "auth_user")),
+    "auth-pass": _Option(partial(_set_text, "auth_pass"), is_secret=True),
+    "auth-user": _Option(partial(_set_text, "auth_user")),
     "rename-command": _Option(_rename_command, values=2),
 }
 

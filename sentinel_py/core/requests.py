@@ -11,6 +11,8 @@ from sentinel_py.core.turn import Turn, master_of
 
 HELLO_CHANNEL = "__sentinel__:hello"
 
+_PING = Request(("PING",), Ask.PING)
+
 
 def greeting(turn: Turn, link: Link) -> list[Request]:
     """The first words on a new connection: log in, say who we are, ask what is to be asked."""
@@ -41,7 +43,8 @@ def ping(turn: Turn, instance: Instance) -> None:
     link.pinged_at = turn.now
     if link.ping_since is None:
         link.ping_since = turn.now
-    turn.send(link, _command(instance, "PING", ask=Ask.PING))
+    is_renamed = "ping" in master_of(instance).options.renamed
+    turn.send(link, _command(instance, "PING", ask=Ask.PING) if is_renamed else _PING)
 
 
 def ask_info(turn: Turn, node: DataNode) -> None:

@@ -12,6 +12,7 @@ from sentinel_py.core import (
     detector,
     election,
     failover,
+    fencing,
     hello,
     info,
     orders,
@@ -38,11 +39,13 @@ from sentinel_py.core.messages import (
     Monitor,
     Order,
     ProposalEnded,
+    RaftContact,
     RaftView,
     Remove,
     Reply,
     Reset,
     Resolved,
+    SetLocal,
     SetOptions,
     SimulateFailure,
     Wake,
@@ -110,6 +113,8 @@ class Sentinel:
         state = self.state
         constants = state.constants
         stepped_at = turn.now if self._stepped_at is None else self._stepped_at
+        if state.tilt_at is None and 0 <= turn.now - stepped_at <= constants.tilt_trigger:
+            return
         late_ms = turn.now - max(stepped_at, self.wake_at)
         if turn.now < stepped_at or late_ms > constants.tilt_trigger:
             state.tilt_at = turn.now
@@ -126,7 +131,7 @@ class Sentinel:
         while timers and timers[0][0] <= turn.now:
             at, _, instance = heapq.heappop(timers)
             if instance.due_at == at:
-                turn.touch(instance)
+                self._schedule(instance, detector.ring(turn, instance))
 
     def _settle(self, turn: Turn) -> list[Effect]:
         """Attend to everything touched, which may touch more, until nothing is left to do."""
@@ -172,9 +177,10 @@ def _reply(turn: Turn, event: Reply) -> None:
         return
     link.pending -= 1
     assert link.pending >= 0, "a reply to nothing"
-    _READERS[event.request.ask](turn, link.owners, event)
     if event.request.ask is Ask.PING:
         detector.pong(turn, link, event)
+    else:
+        _READERS[event.request.ask](turn, link.owners, event)
 
 
 def _read_nothing(_turn: Turn, _owners: list[Instance], _reply: Reply) -> None:
@@ -189,17 +195,26 @@ def _read_info(turn: Turn, owners: list[Instance], reply: Reply) -> None:
 
 
 def _read_hello(turn: Turn, owners: list[Instance], reply: Reply) -> None:
-    for owner in owners:
-        if not isinstance(owner, Peer) or owner.master.name == reply.request.master:
-            owner.hello_asked_at = None
-            if isinstance(reply.value, int):
-                owner.hello_at = turn.now
+    owner = _asked_about(turn, owners, reply)
+    if owner is not None:
+        owner.hello_asked_at = None
+        if isinstance(reply.value, int):
+            owner.hello_at = turn.now
 
 
 def _read_down(turn: Turn, owners: list[Instance], reply: Reply) -> None:
-    for owner in owners:
-        if isinstance(owner, Peer) and owner.master.name == reply.request.master:
-            election.take_answer(turn, owner, reply)
+    owner = _asked_about(turn, owners, reply)
+    if isinstance(owner, Peer):
+        election.take_answer(turn, owner, reply)
+
+
+def _asked_about(turn: Turn, owners: list[Instance], reply: Reply) -> Instance | None:
+    """The owner of the link that the request was about, found by name: a peer's has many."""
+    if not isinstance(owners[0], Peer):
+        return owners[0]
+    master = turn.state.masters.get(reply.request.master)
+    peer = master.peers.get(owners[0].run_id) if master else None
+    return peer if peer and peer.command is owners[0].command else None
 
 
 def _read_hand_over(turn: Turn, owners: list[Instance], reply: Reply) -> None:
@@ -234,6 +249,7 @@ _ORDERS: dict[type, Callable[[Turn, Any], None]] = {
     Monitor: orders.monitor,
     Remove: orders.remove,
     SetOptions: orders.set_options,
+    SetLocal: orders.set_local,
     Reset: orders.reset,
     FailOver: failover.on_order,
     ConfigSet: orders.config_set,
@@ -244,11 +260,11 @@ _ORDERS: dict[type, Callable[[Turn, Any], None]] = {
 
 _READERS: dict[Ask, Callable[[Turn, list[Instance], Reply], None]] = {
     Ask.FORGET: _read_nothing,
-    Ask.PING: _read_nothing,
     Ask.INFO: _read_info,
     Ask.HELLO: _read_hello,
     Ask.DOWN: _read_down,
     Ask.HAND_OVER: _read_hand_over,
+    Ask.FENCE: fencing.take_answer,
 }
 
 _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
@@ -265,5 +281,6 @@ _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     Installed: snapshot.install,
     ProposalEnded: consensus.proposal_ended,
     RaftView: consensus.view_changed,
+    RaftContact: fencing.contact,
     **dict.fromkeys(_ORDERS, _order),
 }

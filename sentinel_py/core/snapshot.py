@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from sentinel_py.core import election, failover, roster
+from sentinel_py.core import election, failover, overrides, roster
 from sentinel_py.core.messages import Installed, Level, Refused
 from sentinel_py.core.model import Address, Mandate, Master, Options, State
 from sentinel_py.core.turn import Turn
@@ -31,6 +31,7 @@ def dump(state: State) -> bytes:
         "epoch": state.current_epoch,
         "settings": settings,
         "masters": masters,
+        "alone": [_record(it) for it in state.masters.values() if not it.is_replicated],
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
@@ -62,7 +63,7 @@ def _record(master: Master) -> Record:
     return {
         "name": master.name,
         "address": asdict(master.address),
-        "options": asdict(master.options),
+        "options": asdict(master.shared),
         "config_epoch": master.config_epoch,
         "leader": master.leader,
         "leader_epoch": master.leader_epoch,
@@ -90,6 +91,8 @@ def install(turn: Turn, event: Installed) -> None:
             roster.remove_master(turn, master)
     for record in records.values():
         _take_over(turn, record)
+    for record in document.get("alone", ()):
+        _hear_of_failover(turn, record)
     turn.save()
 
 
@@ -120,8 +123,21 @@ def _take_over(turn: Turn, record: Record) -> None:
         master.config_epoch = record["config_epoch"]
         turn.notice(Level.WARNING, "+monitor", master, f"quorum {options.quorum}")
     else:
-        _catch_up(turn, master, record, address)
+        overrides.share(turn, master, Options(**record["options"]))
+        _take_address(turn, master, record, address)
     master.is_replicated = True
+    _take_failover(turn, master, record)
+
+
+def _hear_of_failover(turn: Turn, record: Record) -> None:
+    """With replicate-config no the log has failovers and votes, and not who watches what."""
+    master = turn.state.masters.get(record["name"])
+    if master is not None and not master.is_replicated:
+        _take_address(turn, master, record, Address(**record["address"]))
+        _take_failover(turn, master, record)
+
+
+def _take_failover(turn: Turn, master: Master, record: Record) -> None:
     mandate = record["mandate"]
     if mandate and mandate["chosen"]:
         mandate["chosen"] = Address(**mandate["chosen"])
@@ -131,12 +147,7 @@ def _take_over(turn: Turn, record: Record) -> None:
     turn.touch(master)
 
 
-def _catch_up(turn: Turn, master: Master, record: Record, address: Address) -> None:
-    old = master.options
-    master.options = Options(**record["options"])
-    if (old.auth_user, old.auth_pass) != (master.options.auth_user, master.options.auth_pass):
-        for node in master.data_nodes():
-            turn.close_links(node)
+def _take_address(turn: Turn, master: Master, record: Record, address: Address) -> None:
     if record["config_epoch"] >= master.config_epoch and not master.address.same_as(address):
         failover.switch(turn, master, address, as_leader=False)
     master.config_epoch = max(master.config_epoch, record["config_epoch"])

@@ -76,9 +76,20 @@ class Turn:
 
         What comes out of the Raft log is on disk there already, and may be saved later.
         """
-        if not self._saved:
-            self._saved = True
-            self.effects.insert(0, SaveSoon() if self.is_from_log else Save())
+        self._save_by(SaveSoon() if self.is_from_log else Save())
+
+    def save_soon(self) -> None:
+        """Have the state saved within a second: nothing rests on it, it can be learnt again."""
+        self._save_by(SaveSoon())
+
+    def _save_by(self, effect: Save | SaveSoon) -> None:
+        if self._saved:
+            return
+        self._saved = isinstance(effect, Save)
+        if self.effects and isinstance(self.effects[0], SaveSoon):
+            self.effects[0] = effect
+        else:
+            self.effects.insert(0, effect)
 
     def answer(
         self, ticket: int, value: int | list[str] | DownAnswer | Refused | None = None

@@ -21,6 +21,7 @@ from sentinel_py.core.model import (
     SimulatedFailure,
     State,
 )
+from sentinel_py.core.overrides import overridden
 
 RAFT_LEASE_MS = 300
 """Until a majority can have elected another Raft leader, what we know is still the latest."""
@@ -74,6 +75,10 @@ def master_row(state: State, master: Master, now: int) -> Row:
         row.append(("notification-script", options.notification_script))
     if options.client_reconfig_script:
         row.append(("client-reconfig-script", options.client_reconfig_script))
+    if options.fence_isolated_master:
+        row.append(("fence-isolated-master", "yes"))
+    if master.overrides:
+        row.append(("local-overrides", ",".join(overridden(master))))
     return row
 
 

@@ -128,7 +128,7 @@ class Answers:
         if member.leads_failover:
             return _FAILOVER
         if member.phase is Phase.REMOVED:
-            member.forget_past()
+            member.forget_past(question.cluster)
         identity = Identity(
             phase=Phase.MEMBER,
             run_id=member.run_id,

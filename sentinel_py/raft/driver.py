@@ -13,7 +13,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
-from sentinel_py.core import ledger, snapshot
+from sentinel_py.core import fencing, ledger, snapshot
 from sentinel_py.core.messages import (
     Committed,
     Installed,
@@ -21,10 +21,12 @@ from sentinel_py.core.messages import (
     Notice,
     ProposalEnded,
     Propose,
+    RaftContact,
     RaftView,
 )
 from sentinel_py.raft import addresses
 from sentinel_py.raft.codec import CodecError
+from sentinel_py.raft.contact import ASK_EVERY_MS, Contact
 from sentinel_py.raft.disk import Disk
 from sentinel_py.raft.engine import Engine, Status
 from sentinel_py.raft.membership import Change
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 HAND_OVER_WITHIN_S = 1.0
 """What a shutdown waits for another leader; an election without one takes half of that."""
 
+YIELD_EVERY_S = 5.0
+"""A leader in TILT lets another one lead; where all are in TILT, not more often than this."""
+
 LONELY_AFTER_S = 3.0
 """Without a leader for so long: several elections have failed, or we were removed."""
 
@@ -48,11 +53,14 @@ class Driver:
         self._member = member
         self._loop = asyncio.get_running_loop()
         self._engine = Engine(disk, self, member.peers.send, rng, clock=member.host.now)
+        self._contact = Contact(member.run_id, member.peers.send, member.host.now)
         self._timer: asyncio.TimerHandle | None = None
+        self._contact_timer: asyncio.TimerHandle | None = None
         self._is_due = False
         self._is_closed = False
         self._leader_lost_at = self._loop.time()
         self._snapshot_at = self._loop.time()
+        self._yielded_at = self._loop.time() - YIELD_EVERY_S
         self._view: RaftView | None = None
         self._links: set[str] = set()
         self._unsettled: dict[Callable[[Outcome], None], None] = {}  # in the order of asking
@@ -62,11 +70,13 @@ class Driver:
     def start(self) -> None:
         """Load what is on disk into the core, and go on from there."""
         self._drive()
+        self._keep_contact()
 
     def close(self) -> None:
         self._is_closed = True
-        if self._timer:
-            self._timer.cancel()
+        for timer in (self._timer, self._contact_timer):
+            if timer:
+                timer.cancel()
 
     def abandon(self) -> None:
         """Stop for good while the core goes on: it leads nothing, and waits for nothing."""
@@ -99,6 +109,10 @@ class Driver:
 
     def receive(self, run_id: str, message: bytes) -> None:
         """Take a message in; ProtocolError if it is none."""
+        if self._contact.is_about(message):
+            if self._contact.take(run_id, message, self._lease, self.status.leader):
+                self._tell_contact()
+            return
         try:
             is_urgent = self._engine.receive(run_id, message)
         except CodecError as error:
@@ -117,12 +131,52 @@ class Driver:
         self._soon()
 
     def died(self, run_id: str) -> None:
-        """Its process has ended for certain: whoever followed it need not wait for a timeout."""
-        self._engine.disconnected(run_id, is_dead=True)
+        """It refuses connections: its process has ended, so whoever followed it need not wait.
+
+        Or a firewall refuses in its place, and it still has its lease. An election is safe all the
+        same; what a fence promises is not, since it counts on nobody being elected in that time.
+        """
+        is_dead = not fencing.is_wanted(self._member.state)
+        self._engine.disconnected(run_id, is_dead=is_dead)
         self._soon()
 
     def is_connected(self, run_id: str) -> bool:
         return run_id in self._links
+
+    # Proof of contact
+
+    def _keep_contact(self) -> None:
+        """Ask for proof in time, as long as any master needs it; a leader proves it to itself."""
+        self._contact_timer = self._loop.call_later(ASK_EVERY_MS / 1000, self._keep_contact)
+        if not fencing.is_wanted(self._member.state):
+            return
+        status = self._engine.status()
+        if status.has_lease:
+            self._contact.hold(status.members)
+            self._tell_contact()
+        elif status.leader and not self._contact.is_late:
+            self._contact.ask([status.leader])
+        else:
+            # One who cannot write its log any more knows of no leader, and may have one.
+            self._contact.ask(it for it in status.members if it != self._member.run_id)
+
+    def _lease(self, is_relayed: bool) -> int | None:
+        """The commit index if we lead, which is the newest one of all then.
+
+        Whom we reach through others only would not hear of a switch in time: as long as there may
+        be one, it is not told that all is well.
+        """
+        status, state = self._engine.status(), self._member.state
+        may_switch = any(master.failover or master.mandate for master in state.masters.values())
+        leads = status.has_lease and state.raft is not None and state.raft.leads
+        return status.commit_index if leads and not (is_relayed and may_switch) else None
+
+    def _tell_contact(self) -> None:
+        contact = self._contact
+        assert contact.at is not None
+        is_current = self._engine.status().applied_index >= contact.commit_index
+        heard, relayed = tuple(contact.heard_at.items()), tuple(contact.relayed_at.items())
+        self._member.host.feed(RaftContact(contact.at, heard, relayed, is_current))
 
     # What is asked of it
 
@@ -209,6 +263,8 @@ class Driver:
             self._leader_lost_at = self._loop.time()
         if now.snapshot_index != before.snapshot_index:
             self._snapshot_at = self._loop.time()
+        if now.has_lease and self._member.state.is_tilted:
+            self._yield()
         view = RaftView(tuple(now.members), now.leader, now.has_lease, now.has_majority, now.term)
         if view == self._view:
             return
@@ -231,6 +287,13 @@ class Driver:
         if before.has_majority != now.has_majority:
             sign = "+" if now.has_majority else "-"
             self._notice(f"{sign}raft-majority", f"term {now.term}")
+
+    def _yield(self) -> None:
+        """Let another member lead: in TILT we would leave every failover undone."""
+        if self._loop.time() >= self._yielded_at + YIELD_EVERY_S:
+            self._yielded_at = self._loop.time()
+            self._engine.transfer(None, lambda _outcome, _result: None)
+            self._soon()
 
     def _described(self, run_id: str) -> str:
         """A member as notices name it: ``<id> <ip> <port>``."""

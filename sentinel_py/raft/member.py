@@ -15,7 +15,8 @@ from dataclasses import replace
 from random import Random
 from typing import Protocol
 
-from sentinel_py.core.messages import Input, Level, Notice, ProposalEnded, Propose
+from sentinel_py.core import snapshot
+from sentinel_py.core.messages import Input, Installed, Level, Notice, ProposalEnded, Propose
 from sentinel_py.core.model import Raft, State
 from sentinel_py.links import LinkOptions
 from sentinel_py.raft import formation
@@ -38,6 +39,10 @@ _REMOVED_TEXT = (
     "Raft: this sentinel was removed from cluster {cluster}. It neither votes nor leads until "
     "SENTINEL RAFT ADD on a member of a cluster takes it in again."
 )
+_LOST_TEXT = (
+    "Raft: the config file is that of a member, and nothing of its log is in {name}. What the "
+    "directive dir names must outlive restarts."
+)
 
 
 class Host(Protocol):
@@ -45,6 +50,7 @@ class Host(Protocol):
 
     @property
     def state(self) -> State: ...
+    def now(self) -> int: ...
     def feed(self, event: Input) -> None: ...
     def save_state(self) -> bool: ...
     def notice(self, notice: Notice) -> None: ...
@@ -135,8 +141,11 @@ class Member:
         """The members' addresses by id, as far as they are known."""
         known = self.identity.addresses if self.identity else {}
         members = self.driver.status.members if self.driver else ()
-        # Who was just adopted has not heard yet who is a member.
-        return {run_id: known.get(run_id, "") for run_id in members or known}
+        if self.run_id not in members:
+            # Who was just adopted knows the founders from its journal, who may all be gone, and
+            # who is a member now from the leader only.
+            return dict(known)
+        return {run_id: known.get(run_id, "") for run_id in members}
 
     @property
     def found_ids(self) -> tuple[str, ...]:
@@ -217,6 +226,8 @@ class Member:
             self.log(Level.WARNING, _REMOVED_TEXT.format(cluster=self.identity_text))
         elif self.phase is Phase.MEMBER and set(listed) != set(self.addresses.values()):
             self.log(Level.WARNING, self._list_text(listed))
+        elif self.phase is Phase.SEEKING and self.state.raft_applied:
+            self.log(Level.WARNING, _LOST_TEXT.format(name=self._files.name))
         if listed and (text := formation.advice(len(listed))):
             self.log(Level.WARNING, text)
 
@@ -277,12 +288,13 @@ class Member:
         self.peers.restart()
 
     def _take_new_id(self) -> None:
+        self.state.former_ids.add(self.state.myid)
         self.state.myid = secrets.token_hex(20)
         self.host.save_state()
 
     def become(self, identity: Identity) -> bool:
         """Be a member from now on; one that is no founder waits until the leader has added it."""
-        if not self._files.keep_member(identity):
+        if not (self._begin_log(identity) and self._files.keep_member(identity)):
             return False
         self.phase = Phase.MEMBER
         self.log(Level.WARNING, f"Raft: member {self.run_id} of cluster {identity.cluster}")
@@ -291,6 +303,20 @@ class Member:
         self.driver.start()
         self.members_changed()
         return True
+
+    def _begin_log(self, identity: Identity) -> bool:
+        """Make the configuration stand for no entry, whatever log it has stood for.
+
+        A founder brings the masters of that log into the new one; anybody else gets the cluster's.
+        """
+        state = self.state
+        state.raft_applied = 0
+        if state.raft:
+            state.raft.applied = 0
+        if identity.run_id in identity.founders:
+            for master in state.masters.values():
+                master.is_replicated, master.mandate = False, None
+        return self.host.save_state()
 
     def begin_anew(self) -> None:
         """Start all streams again under our new standing, once what is being said is out."""
@@ -310,8 +336,15 @@ class Member:
         self.log(Level.WARNING, _REMOVED_TEXT.format(cluster=cluster))
         self._dial()
 
-    def forget_past(self) -> None:
-        """Be ready to join again. It may have voted since it was removed, so not under its id."""
+    def forget_past(self, cluster: str) -> None:
+        """Be ready to join this cluster. It may have voted as who it was, so not under its id."""
+        raft = self.state.raft
+        assert self.identity
+        assert raft
+        if self.identity.cluster != cluster:
+            # No entry of this cluster's log would ever end what one of another log has begun.
+            nothing = snapshot.dump(replace(self.state, masters={}))
+            self.host.feed(Installed(raft.applied + 1, nothing))
         self._files.forget()
         self.phase = self._settled_phase()
         self._take_new_id()

@@ -252,7 +252,7 @@ def _texts(reply: Value) -> list[bytes]:
 def _refusal(reply: Value) -> str:
     if not isinstance(reply, ErrorReply):
         return "protocol error: not an introduction"
-    if "subcommand" in reply.text:
+    if "unknown" in reply.text.lower():
         return f"it is not sentinel_py, or an older one: {reply.text}"
     return reply.text
 

@@ -43,6 +43,14 @@ class Channels(Enum):
     ALL_PATTERNS = "all patterns"
 
 
+class Lasts(Enum):
+    """How long the reply to the same words stays the same, for every client that may ask."""
+
+    NOT = "not"  # the command does something, or the reply depends on who asks
+    INSTANT = "instant"  # until the clock moves, or the state does
+    STEP = "step"  # until the state moves
+
+
 @dataclass(frozen=True, slots=True)
 class Docs:
     """What COMMAND DOCS tells; `arguments` is in the notation of `command_docs`."""
@@ -68,6 +76,7 @@ class Command:
     docs: Docs | None = None
     # In COMMAND LIST, which has each command of redis-sentinel under one name.
     is_listed: bool = True
+    lasts: Lasts = Lasts.NOT
     subcommands: Mapping[bytes, Command] = field(default_factory=dict)
 
     @property

@@ -21,7 +21,7 @@ from sentinel_py.resp import (
 )
 from sentinel_py.server.client_commands import BAD_NAME, CLIENT_COMMAND, is_printable
 from sentinel_py.server.command_docs import COMMAND_COMMAND
-from sentinel_py.server.commands import Answer, Command, Docs
+from sentinel_py.server.commands import Answer, Command, Docs, Lasts
 from sentinel_py.server.info import render_info
 from sentinel_py.server.pubsub import PUBSUB_COMMANDS
 from sentinel_py.version import REDIS_VERSION
@@ -196,6 +196,7 @@ _GENERIC_COMMANDS = (
         -1,
         ping,
         flags=("fast",),
+        lasts=Lasts.STEP,
         extra_categories=("connection",),
         tips=("request_policy:all_shards", "response_policy:all_succeeded"),
         docs=Docs(

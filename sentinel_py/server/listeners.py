@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 
+from sentinel_py.endpoint import keep_alive
 from sentinel_py.server.options import ServerOptions
 
 # The address family is not there at all: as redis-sentinel does, go on without it.
@@ -31,7 +32,9 @@ def listen_tcp(options: ServerOptions, port: int) -> list[socket.socket]:
     try:
         for address in options.bind:
             opened = _listen_on(address, port, options.tcp_backlog)
-            sockets += [] if opened is None else [opened]
+            if opened is not None:
+                sockets.append(opened)
+                keep_alive(opened, options.tcp_keepalive_s)
     except ListenError:
         for opened in sockets:
             opened.close()

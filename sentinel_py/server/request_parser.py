@@ -65,7 +65,8 @@ class RequestParser:
         self.authenticated = False
         self._max_bulk_bytes = max_bulk_bytes
         self._max_request_bytes = max_request_bytes
-        self._reader = hiredis.Reader()
+        # Made when it is needed: most clients say nothing but what is known.
+        self._reader: hiredis.Reader | None = None
         # The scanner's state: unread bytes, and what is known of the request that is being read.
         self._unread = bytearray()
         self._at = 0
@@ -79,13 +80,18 @@ class RequestParser:
         """How much of an unfinished request is held."""
         return len(self._unread) - self._at + self._request_bytes
 
+    @property
+    def is_midway(self) -> bool:
+        """Whether the next chunk begins with the rest of an unfinished request."""
+        return bool(self._unread or self._arguments_left)
+
     def feed(self, data: bytes) -> Iterator[Request]:
         """Yield the requests that are complete now; raise ProtocolError behind the last good one.
 
         The iterator reads on as it is consumed, so that limits lifted by an AUTH hold for what
         stands behind it in the same chunk. It has to be exhausted before the next call.
         """
-        if self.authenticated and not self._unread and not self._arguments_left:
+        if self.authenticated and not self.is_midway:
             requests = _known_chunks.get(data) or self._read_well_formed(data)
             if requests is not None:
                 return iter(requests)
@@ -96,7 +102,7 @@ class RequestParser:
         """Read a chunk with hiredis; None, and nothing consumed, if it is not beyond doubt."""
         if data[:1] != b"*" or _HUGE_COUNT.search(data):
             return None
-        reader = self._reader
+        reader = self._reader = self._reader or hiredis.Reader()
         requests = []
         arguments = 0
         try:
@@ -117,7 +123,7 @@ class RequestParser:
                     return requests
         except (hiredis.ProtocolError, TypeError):
             pass
-        self._reader = hiredis.Reader()
+        self._reader = None
         return None
 
     def _scan(self) -> Iterator[Request]:
@@ -230,6 +236,11 @@ class RequestParser:
         line = bytes(self._unread[self._at : end])
         self._at = end + 2
         return line
+
+
+def known_requests(chunk: bytes) -> list[Request] | None:
+    """What a short chunk means that was read lately, and has no password in it."""
+    return _known_chunks.get(chunk)
 
 
 def _remember(chunk: bytes, requests: list[Request]) -> None:

@@ -23,6 +23,7 @@ from sentinel_py.core.messages import (
     Refused,
     Remove,
     Reset,
+    SetLocal,
     SetOptions,
     SimulateFailure,
 )
@@ -39,7 +40,15 @@ from sentinel_py.resp import (
 )
 from sentinel_py.scripts import PendingScript, Scripts
 from sentinel_py.server import sentinel_docs
-from sentinel_py.server.commands import Answer, Command, Handler, help_reply, subcommand_map
+from sentinel_py.server.commands import (
+    Answer,
+    Command,
+    Handler,
+    Lasts,
+    help_reply,
+    subcommand_map,
+)
+from sentinel_py.server.rows import MasterRows
 
 if TYPE_CHECKING:
     from sentinel_py.node import Outcome
@@ -75,8 +84,17 @@ def build(host: SentinelHost, scripts: Scripts, *added: Command) -> Command:
     def pending_scripts(_session: Session, _args: list[bytes]) -> Answer:
         return [_pending(script) for script in scripts.pending()]
 
+    rows = MasterRows()
+
+    def masters(session: Session, _args: list[bytes]) -> Answer:
+        return rows.reply(host.state, host.now(), session.protocol)
+
     subcommands = [
-        *(_subcommand(word, arity, _bind(host, ask)) for word, arity, ask in _SUBCOMMANDS),
+        *(_subcommand(word, 2, masters, lasts=Lasts.INSTANT) for word in ("masters", "primaries")),
+        *(
+            _subcommand(word, arity, _bind(host, ask), lasts=_lasts(host, word))
+            for word, arity, ask in _SUBCOMMANDS
+        ),
         _subcommand("pending-scripts", 2, pending_scripts),
         _subcommand("help", 2, _help, ("loading", "stale")),
         *added,
@@ -91,11 +109,28 @@ def build(host: SentinelHost, scripts: Scripts, *added: Command) -> Command:
 
 
 def _subcommand(
-    word: str, arity: int, handler: Handler, flags: tuple[str, ...] = ("admin",)
+    word: str,
+    arity: int,
+    handler: Handler,
+    flags: tuple[str, ...] = ("admin",),
+    lasts: Lasts = Lasts.NOT,
 ) -> Command:
-    docs = sentinel_docs.SUBCOMMANDS[word]
-    is_listed = word not in _OTHER_NAMES
-    return Command(f"sentinel|{word}", arity, handler, flags, docs=docs, is_listed=is_listed)
+    return Command(
+        f"sentinel|{word}",
+        arity,
+        handler,
+        flags,
+        docs=sentinel_docs.SUBCOMMANDS[word],
+        is_listed=word not in _OTHER_NAMES,
+        lasts=lasts,
+    )
+
+
+def _lasts(host: SentinelHost, word: str) -> Lasts:
+    lasts = _LASTS.get(word, Lasts.NOT)
+    # An address is vouched for until a lease ends, and that is no step.
+    is_leased = lasts is Lasts.STEP and not host.state.settings.minority_reads
+    return Lasts.NOT if is_leased else lasts
 
 
 def _help(_session: Session, args: list[bytes]) -> Answer:
@@ -184,10 +219,6 @@ def _master(host: SentinelHost, words: list[bytes]) -> Answer:
     return dict(views.master_row(host.state, master, host.now()))
 
 
-def _masters(host: SentinelHost, _words: list[bytes]) -> Answer:
-    return _rows(views.masters(host.state, host.now()))
-
-
 def _myid(host: SentinelHost, _words: list[bytes]) -> Answer:
     return host.state.myid
 
@@ -219,10 +250,15 @@ def _debug(host: SentinelHost, words: list[bytes]) -> Answer:
 
 
 def _failover(host: SentinelHost, words: list[bytes]) -> Answer:
-    coordinated = len(words) == 2 and words[1].upper() == b"COORDINATED"
-    if len(words) > 1 and not coordinated:
+    name, *how = words
+    flags = _WAYS_TO_FAIL_OVER.get(b" ".join(how).upper())
+    if flags is None:
         return Error("ERR wrong number of arguments for 'sentinel|failover' command")
-    return _give(host, lambda ticket: FailOver(ticket, to_text(words[0]), coordinated))
+    return _give(host, lambda ticket: FailOver(ticket, to_text(name), *flags))
+
+
+# Whether coordinated, and whether with a replica of any lineage.
+_WAYS_TO_FAIL_OVER = {b"": (), b"COORDINATED": (True,), b"FORCE-STALE": (False, True)}
 
 
 def _flushconfig(host: SentinelHost, _words: list[bytes]) -> Answer:
@@ -243,8 +279,10 @@ def _reset(host: SentinelHost, words: list[bytes]) -> Answer:
 
 
 def _set(host: SentinelHost, words: list[bytes]) -> Answer:
-    name, *options = _texts(words)
-    return _give(host, lambda ticket: SetOptions(ticket, name, tuple(options)))
+    name, first, *rest = _texts(words)
+    if first.lower() == "local":
+        return _give(host, lambda ticket: SetLocal(ticket, name, tuple(rest)))
+    return _give(host, lambda ticket: SetOptions(ticket, name, (first, *rest)))
 
 
 def _simulate_failure(host: SentinelHost, words: list[bytes]) -> Answer:
@@ -263,10 +301,8 @@ _SUBCOMMANDS: tuple[tuple[str, int, _Ask], ...] = (
     ("is-master-down-by-addr", 6, _is_master_down_by_addr),
     ("is-primary-down-by-addr", 6, _is_master_down_by_addr),
     ("master", 3, _master),
-    ("masters", 2, _masters),
     ("monitor", 6, _monitor),
     ("myid", 2, _myid),
-    ("primaries", 2, _masters),
     ("primary", 3, _master),
     ("remove", 3, _remove),
     ("replicas", 3, _replicas),
@@ -276,6 +312,17 @@ _SUBCOMMANDS: tuple[tuple[str, int, _Ask], ...] = (
     ("simulate-failure", -3, _simulate_failure),
     ("slaves", 3, _replicas),
 )
+
+# Rows tell ages, which are another millisecond later.
+_LASTS = {
+    "get-master-addr-by-name": Lasts.STEP,
+    "get-primary-addr-by-name": Lasts.STEP,
+    "master": Lasts.INSTANT,
+    "primary": Lasts.INSTANT,
+    "replicas": Lasts.INSTANT,
+    "slaves": Lasts.INSTANT,
+    "sentinels": Lasts.INSTANT,
+}
 
 _OTHER_NAMES = {
     "get-primary-addr-by-name",

@@ -31,7 +31,7 @@ SUBCOMMANDS = {
         "Shows or changes time constants.", "7.0.0", "[<parameter value> ...]", _PER_PARAMETER
     ),
     "failover": _docs(
-        "Replaces a master by a replica at once.", "2.8.4", f"{_MASTER} [COORDINATED]"
+        "Replaces a master by a replica at once.", "2.8.4", f"{_MASTER} [COORDINATED|FORCE-STALE]"
     ),
     "flushconfig": _docs("Writes the configuration file now.", "2.8.4"),
     "get-master-addr-by-name": _docs("Tells where clients find a master.", "2.8.4", _MASTER),
@@ -55,7 +55,12 @@ SUBCOMMANDS = {
         "Forgets the replicas and peers of masters.", "2.8.4", "pattern:pattern", _PER_MASTER
     ),
     "sentinels": _docs("Shows the state of a master's Sentinels.", "2.8.4", _MASTER, _PER_PEER),
-    "set": _docs("Changes options of a master.", "2.8.4", f"{_MASTER} <option value> ..."),
+    "set": _docs(
+        "Changes options of a master, on all Raft members or here only (a quorum of its own lets "
+        "this Sentinel replace a master that nobody else has lost).",
+        "2.8.4",
+        f"{_MASTER} <[LOCAL] <option value> ...|LOCAL UNSET option ...>",
+    ),
     "simulate-failure": _docs(
         "Lets the next failover crash this Sentinel.",
         "3.2.0",
@@ -108,7 +113,7 @@ HELP_LINES = (
     "SENTINELS <master-name>",
     "    Show what is known about each other Sentinel that watches a master.",
     "SET <master-name> <option> <value> [<option> <value> ...]",
-    "    Change options of a master.",
+    "    Change options of a master; with LOCAL in front of them, here only.",
     "SIMULATE-FAILURE [CRASH-AFTER-ELECTION] [CRASH-AFTER-PROMOTION] [HELP]",
     "    Have this Sentinel crash in its next failover.",
 )

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import socket
 import ssl
 import time
+from collections.abc import Callable
 
 from sentinel_py.acl.acl import Acl
 from sentinel_py.acl.log import Reason
-from sentinel_py.endpoint import Endpoint, keep_alive
 from sentinel_py.resp import to_bytes
 from sentinel_py.server.client_list import describe_client
 from sentinel_py.server.commands import CommandTable, Host
@@ -24,6 +25,7 @@ from sentinel_py.server.info import Stats
 from sentinel_py.server.listeners import ListenError, listen_tcp, listen_unix, remove_unix_socket
 from sentinel_py.server.options import ServerOptions
 from sentinel_py.server.pubsub import PubSub
+from sentinel_py.server.ready import ReadyReplies
 from sentinel_py.server.session import Session
 
 logger = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ class Server:
         self.host = host
         self.clients: dict[int, Session] = {}
         self.pubsub = PubSub()
+        self.ready = ReadyReplies(table.every())
         self.stats = Stats()
         # `ticked_at` is now, but for up to a second: good enough for ages, and free.
         self.started_at = self.ticked_at = self.now()
@@ -75,6 +78,8 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._housekeeping: asyncio.TimerHandle | None = None
         self._http_warned_at: int | None = None
+        # A clock that stands still while requests that came together are carried out.
+        self.instant: Callable[[], float] = lambda: math.nan
 
     def now(self) -> int:
         """Monotonic milliseconds."""
@@ -85,6 +90,7 @@ class Server:
         self.started_at = self.now()
         plain, encrypted = self._open_sockets()
         loop = asyncio.get_running_loop()
+        self.instant = loop.time
         for sockets, context in ((plain, None), (encrypted, self._ssl_context)):
             for opened in sockets:
                 listener = await loop.create_server(
@@ -157,7 +163,6 @@ class Server:
 
     def admit(self, session: Session, transport: asyncio.Transport) -> None:
         """Register a new client, or tell it why it may not come in."""
-        session.endpoint = Endpoint.of(transport)
         if len(self.clients) >= self.options.maxclients:
             self._turn_away(session, transport, b"-ERR max number of clients reached\r\n")
         elif self._is_protected_from(session):
@@ -167,11 +172,11 @@ class Server:
             self._next_client_id += 1
             self.clients[session.client_id] = session
             self.stats.connections += 1
-            keep_alive(transport, self.options.tcp_keepalive_s)
 
     def _is_protected_from(self, session: Session) -> bool:
-        is_open = self.acl.default.nopass and not session.endpoint.is_local
-        return self.options.protected_mode and is_open
+        if not self.options.protected_mode or not self.acl.default.nopass:
+            return False
+        return not session.endpoint.is_local
 
     def _turn_away(self, session: Session, transport: asyncio.Transport, text: bytes) -> None:
         self.stats.rejected_connections += 1

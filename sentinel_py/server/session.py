@@ -20,11 +20,18 @@ from sentinel_py.resp import NO_REPLY, RESP2, Error, ProtocolError, Raw, Reply, 
 from sentinel_py.server.commands import (
     Answer,
     Command,
+    Lasts,
     unknown_command,
     unknown_subcommand,
     wrong_arity,
 )
-from sentinel_py.server.request_parser import Request, RequestParser, RequestTooLargeError
+from sentinel_py.server.ready import NOTHING_READY, ByChunk, ReadyReply
+from sentinel_py.server.request_parser import (
+    Request,
+    RequestParser,
+    RequestTooLargeError,
+    known_requests,
+)
 
 if TYPE_CHECKING:
     from sentinel_py.acl.user import User
@@ -57,7 +64,7 @@ class Session(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         self.server = server
         self.client_id = 0
-        self.endpoint = Endpoint()
+        self._endpoint: Endpoint | None = None
         self.user = server.acl.default
         self.authenticated = not server.acl.default_needs_password
         self.protocol = RESP2
@@ -86,6 +93,9 @@ class Session(asyncio.Protocol):
         self._awaited: asyncio.Future[Reply] | None = None
         self._output_full = False
         self._over_soft_limit_at: int | None = None
+        self._instant = server.instant
+        # Empty as long as a chunk's replies may differ from those that another client got to it.
+        self._ready: ByChunk = NOTHING_READY
         self.refresh()
 
     # What the transport reports
@@ -96,15 +106,23 @@ class Session(asyncio.Protocol):
         self.server.admit(self, self._transport)
 
     def data_received(self, data: bytes) -> None:
+        ready = self._ready.get(data)
+        if ready is not None and (ready.instant is None or ready.instant == self._instant()):
+            self._send_ready(ready, len(data))
+            return
         if self._halted:
             # TLS delivers what it had decrypted before it was told to stop.
             assert self.closing
             return
         self.active_at = self.server.ticked_at
-        self._stats.reads += 1
-        self._stats.input_bytes += len(data)
+        stats = self._stats
+        stats.reads += 1
+        stats.input_bytes += len(data)
+        errors, may_keep = stats.error_replies, self._ready is not NOTHING_READY
         self._rest = self._parser.feed(data)
-        self._process()
+        written = self._process()
+        if may_keep and self._ready is not NOTHING_READY and errors == stats.error_replies:
+            self._keep(data, b"".join(written))
 
     def pause_writing(self) -> None:
         self._output_full = True
@@ -120,9 +138,37 @@ class Session(asyncio.Protocol):
 
     # Requests
 
-    def _process(self) -> None:
-        """Carry out requests until none is left or something has to be waited for."""
+    def _send_ready(self, ready: ReadyReply, size: int) -> None:
+        """Answer a chunk as it was answered before; all that is counted is counted."""
+        self.active_at = self.server.ticked_at
+        self.last_command = ready.command
+        stats = self._stats
+        stats.reads += 1
+        stats.input_bytes += size
+        stats.commands += ready.requests
+        self._write(ready.data)
+
+    def _keep(self, chunk: bytes, replies: bytes) -> None:
+        """Have the replies ready for whoever sends the same chunk while they are true."""
+        command = self.last_command
+        if command is None or command.lasts is Lasts.NOT or not replies:
+            return
+        requests = known_requests(chunk) or []
+        found = [self.server.table.find(args) for args in requests]
+        lasting = {it.lasts if it else Lasts.NOT for it in found}
+        if not requests or Lasts.NOT in lasting:
+            return
+        instant = self._instant() if Lasts.INSTANT in lasting else None
+        reply = ReadyReply(replies, len(requests), command, instant)
+        self.server.ready.keep(self.protocol, chunk, reply)
+
+    def _process(self) -> list[bytes]:
+        """Carry out requests until none is left or something has to be waited for.
+
+        Returns what was written.
+        """
         self._is_processing = True
+        written: list[bytes] = []
         count = size = 0
         try:
             for args in self._rest:
@@ -136,7 +182,7 @@ class Session(asyncio.Protocol):
                 self._out.append(answer)
                 size += len(answer)
                 if size > FLUSH_BYTES:
-                    self._flush()
+                    written.append(self._flush())
                     size = 0
                 if self._delayed:
                     self._deliver_delayed()
@@ -151,7 +197,14 @@ class Session(asyncio.Protocol):
         finally:
             self._stats.commands += count
             self._is_processing = False
-            self._flush()
+            written.append(self._flush())
+            self._look_out()
+        return written
+
+    def _look_out(self) -> None:
+        """Look for ready replies from here on, if a look is all it takes to answer a chunk."""
+        is_plain = not (self._halted or self.quiet or self._parser.is_midway)
+        self._ready = self._known_replies if is_plain else NOTHING_READY
 
     def _execute(self, args: Request) -> Answer:
         command = self.last_command = self._commands.get(args[0].lower())
@@ -193,6 +246,13 @@ class Session(asyncio.Protocol):
         return None
 
     @property
+    def endpoint(self) -> Endpoint:
+        """Looked up when somebody asks: that is dear, and most clients come and go unseen."""
+        if self._endpoint is None:
+            self._endpoint = Endpoint.of(self._transport)
+        return self._endpoint
+
+    @property
     def subscription_count(self) -> int:
         return len(self.channels) + len(self.patterns)
 
@@ -215,12 +275,17 @@ class Session(asyncio.Protocol):
             self._permitted = frozenset()
         elif self.is_in_subscriber_mode:
             self._permitted &= _SUBSCRIBER_COMMANDS
+        replies = self.server.ready
+        may_know = not self.is_in_subscriber_mode and replies.names <= self._permitted
+        self._known_replies = replies.by_protocol[self.protocol] if may_know else NOTHING_READY
+        self._look_out()
 
     # Waiting
 
     def _halt(self) -> None:
         if not self._halted and not self.closing:
             self._halted = True
+            self._ready = NOTHING_READY
             self._transport.pause_reading()
 
     def _go_on(self) -> None:
@@ -276,17 +341,21 @@ class Session(asyncio.Protocol):
         self._out += self._delayed
         self._delayed.clear()
 
-    def _flush(self) -> None:
+    def _flush(self) -> bytes:
         data = b"".join(self._out)
         self._out.clear()
         if data and not self.closing:
-            self._stats.writes += 1
-            self._stats.output_bytes += len(data)
-            self._transport.write(data)
-            if self._output_limit is not None:
-                self.check_output_limit()
+            self._write(data)
         if self._closes_after_reply and not self.closing:
             self.close()
+        return data
+
+    def _write(self, data: bytes) -> None:
+        self._stats.writes += 1
+        self._stats.output_bytes += len(data)
+        self._transport.write(data)
+        if self._output_limit is not None:
+            self.check_output_limit()
 
     @property
     def output_bytes(self) -> int:
@@ -339,10 +408,14 @@ class Session(asyncio.Protocol):
 
     def close(self) -> None:
         """Close once everything is sent."""
-        self.closing = self._halted = True
+        self._end()
         self._transport.close()
 
     def abort(self) -> None:
         """Close at once."""
-        self.closing = self._halted = True
+        self._end()
         self._transport.abort()
+
+    def _end(self) -> None:
+        self.closing = self._halted = True
+        self._ready = NOTHING_READY

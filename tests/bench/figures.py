@@ -7,8 +7,16 @@ from rich.table import Table
 
 
 def p90(values):
+    return percentile(values, 90)
+
+
+def p99(values):
+    return percentile(values, 99)
+
+
+def percentile(values, share):
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, len(ordered) * 9 // 10)]
+    return ordered[min(len(ordered) - 1, len(ordered) * share // 100)]
 
 
 def show(title, rows, columns=("median", "p90", "max")):

@@ -8,9 +8,11 @@ import contextlib
 import fcntl
 import os
 import re
+import secrets
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -19,9 +21,14 @@ from dataclasses import dataclass, field
 
 import click
 
+from .source import UnavailableError
+
 RUN_WITHIN_S = 900  # four times what a run takes
 LAST_LINES = 20
 PROGRAMS = ("redis-server", "redis-cli", "redis-benchmark")
+HOST = "127.0.0.1"
+SENTINEL_PORTS = range(20000, 20005)  # where the suite starts its sentinels, if they are free
+CLUSTER_PORT_OFFSET = 10000  # the suite takes no port whose bus port is in use
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _UNIT = re.compile(r"Testing unit: (.+)")
@@ -43,8 +50,28 @@ def alone(folder):
         yield
 
 
-def prepare(source, folder, program):
-    """A copy of the suite whose redis-sentinel is the program with these first words."""
+def raft_options():
+    """What makes the suite's sentinels a Raft cluster that leaves each its own configuration."""
+    require_free(SENTINEL_PORTS)
+    return (
+        *("--sentinel", "raft-peers", *(f"{HOST}:{port}" for port in SENTINEL_PORTS)),
+        *("--sentinel", "raft-secret", secrets.token_hex()),
+        *("--sentinel", "replicate-config", "no"),
+    )
+
+
+def require_free(ports):
+    """Where a port is taken the suite goes on to another, and members would not be found."""
+    for port in (it + beside for it in ports for beside in (0, CLUSTER_PORT_OFFSET)):
+        try:
+            socket.create_server((HOST, port)).close()
+        except OSError as error:
+            reason = f"port {port} is needed: {error.strerror}"
+            raise UnavailableError(reason) from None
+
+
+def prepare(source, folder, program, options=()):
+    """A copy of the suite whose redis-sentinel is this program, with options behind its file."""
     shutil.copytree(source, folder, dirs_exist_ok=True)
     (folder / "tests/sentinel/tmp").mkdir(exist_ok=True)
     (folder / "src").mkdir()
@@ -52,7 +79,7 @@ def prepare(source, folder, program):
         if found := shutil.which(name):
             (folder / "src" / name).symlink_to(found)
     start = folder / "src" / "redis-sentinel"
-    start.write_text(f'#!/bin/sh\nexec {shlex.join(program)} "$@"\n')
+    start.write_text(f'#!/bin/sh\nexec {shlex.join(program)} "$@" {shlex.join(options)}\n')
     start.chmod(0o755)
 
 

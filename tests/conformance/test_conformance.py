@@ -2,6 +2,8 @@
 
 import io
 import signal
+import socket
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -9,8 +11,8 @@ import pytest
 
 from sentinel_py.local import eventually
 
-from .source import as_source_packages, unpack
-from .suite import Suite, prepare, units
+from .source import UnavailableError, as_source_packages, unpack
+from .suite import HOST, Suite, prepare, require_free, units
 
 OUTPUT = """\
 Starting sentinel #0 at port 20000
@@ -116,3 +118,20 @@ def test_nothing_outlives_the_run(suite_folder, then, status):
             assert list(lines) == []  # the end, though the sentinel held its output open
     eventually(lambda: not is_running(sentinel), what="end of the sentinel")
     assert suite.status() == status
+
+
+def test_options_come_behind_the_file(tmp_path):
+    """What the suite starts gets them word for word, each time."""
+    (tmp_path / "source/tests/sentinel").mkdir(parents=True)
+    prepare(tmp_path / "source", tmp_path / "work", ["printf", "<%s>"], ["--a b", "c"])
+    start = tmp_path / "work/src/redis-sentinel"
+    done = subprocess.run([start, "x.conf"], capture_output=True, text=True, check=True)
+    assert done.stdout == "<x.conf><--a b><c>"
+
+
+def test_members_need_the_ports_that_name_them():
+    """A port in use is told before the suite starts."""
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UnavailableError, match=f"^port {port} is needed: Address already in"):
+            require_free([port])

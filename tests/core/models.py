@@ -27,6 +27,13 @@ class RedisModel:
     announced: bool = True
     ping_reply: Value = b"PONG"
     obeys: bool = True  # no: transactions are refused, as by a server without the rights
+    pauses: int = 1  # no: as Redis before 6.2, which cannot pause writes alone
+    replid: str = ""  # without one, INFO says nothing of the data
+    replid2: str = "0" * 40
+    parted: int = -1
+    keys: int = 0
+    loading: int = 0
+    syncing: int = 0
     restarts: int = 0
     synced_at: int = 0  # when the link to the followed master comes up
     sync_ms: int = 0
@@ -43,6 +50,9 @@ class RedisModel:
 
     def follow(self, endpoint: tuple[str, int] | None, now: int) -> None:
         if endpoint != self.follows:
+            if endpoint is None and self.replid:
+                self.replid2, self.parted = self.replid, self.offset + 1
+                self.replid = f"{self.name}-history"
             self.follows = endpoint
             self.synced_at = now + self.sync_ms
             self.link_lost_at = now
@@ -54,9 +64,23 @@ class RedisModel:
             lines.append("role:master")
         else:
             lines += self._replica_lines(now, master_is_up and now >= self.synced_at)
+        if self.replid:
+            lines += self._data_lines()
         for number, replica in enumerate(replicas):
             lines.append(f"slave{number}:ip={replica.host},port={replica.port},state=online")
         return "\r\n".join(lines).encode()
+
+    def _data_lines(self) -> list[str]:
+        return [
+            f"loading:{self.loading}",
+            f"master_replid:{self.replid}",
+            f"master_replid2:{self.replid2}",
+            f"master_repl_offset:{self.offset}",
+            f"second_repl_offset:{self.parted}",
+            f"master_sync_in_progress:{self.syncing}",
+            "# Keyspace",
+            *([f"db0:keys={self.keys},expires=0,avg_ttl=0"] if self.keys else []),
+        ]
 
     def _replica_lines(self, now: int, link_is_up: bool) -> list[str]:
         assert self.follows
@@ -87,6 +111,10 @@ class RedisModel:
             return self.ping_reply, False
         if not self.obeys:
             return ErrorReply("NOPERM no permissions"), False
+        if args[:2] == ("CLIENT", "PAUSE") and not self.pauses:
+            return ErrorReply("ERR Unknown subcommand or wrong number of arguments"), False
+        if args[:2] in (("CLIENT", "PAUSE"), ("CLIENT", "UNPAUSE")):
+            return OK, False
         if args[0] == "MULTI":
             self.queued.clear()
         elif args[0] == "EXEC":
@@ -123,6 +151,8 @@ class PeerModel:
         return self.host, self.port
 
     def execute(self, args: tuple[str, ...]) -> Value:
+        if args[:2] == ("SENTINEL", "RAFT"):
+            return OK
         if args[0] == "SENTINEL":
             return self._answer(int(args[4]), args[5])
         if args[0] == "PING":

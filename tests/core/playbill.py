@@ -13,11 +13,13 @@ from sentinel_py.core.messages import (
     Log,
     Notice,
     Open,
+    Propose,
     Refused,
     Request,
     Resolve,
     RunScript,
     Save,
+    SaveSoon,
     Send,
 )
 from sentinel_py.core.model import Master, State
@@ -62,6 +64,8 @@ class Playbill:
                 return f"{effect.name} {effect.text}"
             case Save():
                 return "save"
+            case SaveSoon():
+                return "save soon"
             case Send():
                 return self._send(name, effect.requests)
             case Open():
@@ -77,6 +81,8 @@ class Playbill:
                 return f"run {' '.join(effect.argv)}"
             case Resolve():
                 return f"resolve {effect.host}"
+            case Propose():
+                return f"propose {type(effect.entry).__name__.lower()}"
             case Crash():
                 return "crash"
 

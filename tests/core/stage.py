@@ -13,9 +13,11 @@ from collections.abc import Callable
 from random import Random
 
 from sentinel_py.core import roster
+from sentinel_py.core.ledger import Switch
 from sentinel_py.core.messages import (
     ChannelMessage,
     Close,
+    Committed,
     ConfigSet,
     Debug,
     DirectHello,
@@ -28,6 +30,9 @@ from sentinel_py.core.messages import (
     LinkUp,
     Monitor,
     Open,
+    Propose,
+    RaftContact,
+    RaftView,
     Remove,
     Reply,
     Request,
@@ -39,7 +44,7 @@ from sentinel_py.core.messages import (
     Value,
     Wake,
 )
-from sentinel_py.core.model import Address, LinkKind, Master, Options, State
+from sentinel_py.core.model import Address, LinkKind, Master, Options, Raft, State
 from sentinel_py.core.sentinel import Sentinel
 
 from .models import OK, PeerModel, RedisModel
@@ -55,7 +60,9 @@ ORDERS = {
     "REMOVE": Remove,
     "SET": lambda ticket, name, *words: SetOptions(ticket, name, words),
     "RESET": Reset,
-    "FAILOVER": lambda ticket, name, *how: FailOver(ticket, name, coordinated=bool(how)),
+    "FAILOVER": lambda ticket, name, *how: FailOver(
+        ticket, name, "COORDINATED" in how, "FORCE-STALE" in how
+    ),
     "CONFIG-SET": lambda ticket, *words: ConfigSet(ticket, words),
     "DEBUG": lambda ticket, *words: Debug(ticket, words),
     "SIMULATE-FAILURE": lambda ticket, *words: SimulateFailure(ticket, words),
@@ -98,6 +105,9 @@ class Stage:
         self.coming: list[tuple[int, int, Callable[[], None]]] = []
         self.planned = 0
         self.tickets = 0
+        self.committed = 0
+        self.in_contact: dict[str, int] = {}  # the leader's last word to members
+        self.has_contact = False
         self.playbill = Playbill({self.state.myid: "S0"})
 
     def play(self, line: str) -> list[str]:
@@ -125,6 +135,8 @@ class Stage:
                     del self.connections[effect.link]
                 case Send():
                     self.send(effect)
+                case Propose():
+                    self.propose(effect)
             self.playbill.show(self.now, effect, name)
 
     def name_of_link(self, effect: Send | Close) -> str:
@@ -186,6 +198,12 @@ class Stage:
         self.step(Reply(connection.link, request, value))
         if request.args[0] == "PUBLISH" and isinstance(node, RedisModel):
             self.publish(node, request.args[2])
+
+    def propose(self, effect: Propose) -> None:
+        """A log whose majority is near: what is proposed is committed."""
+        self.committed += 1
+        entry = Committed(self.committed, effect.entry_id, effect.entry)
+        self.later(lambda: self.step(entry))
 
     def info(self, node: RedisModel) -> bytes:
         replicas = [
@@ -258,13 +276,15 @@ class Stage:
             "quorum": 2,
             "down_after_ms": 1000,
             "failover_timeout_ms": 6000,
-            **{option.replace("-", "_"): int(value) for option, value in options.items()},
+            **{option.replace("-", "_"): _value(value) for option, value in options.items()},
         }
         target = self.nodes[node]
         address = Address(target.host, target.port, target.host)
         master = roster.add_master(
             self.state, CLOCK_START + self.now, name, address, Options(**numbers)
         )
+        # As if the log had it already.
+        master.is_replicated = self.state.raft is not None
         for known in filter(None, knows.split(",")):
             self.know(master, self.nodes[known])
 
@@ -368,8 +388,8 @@ class Stage:
                 node.sees_down = value == "down"
             elif key == "votes":
                 node.vote = None if value == "first" else self.fixed_vote(value)
-            elif key == "host":
-                node.host = value
+            elif key in ("host", "replid", "replid2"):
+                setattr(node, key, value)
             else:
                 assert hasattr(node, key), key
                 setattr(node, key, int(value))
@@ -429,6 +449,50 @@ class Stage:
         """``resolved db.example ip=10.0.0.1``: the answer to a resolve effect; no ip: none."""
         self.step(Resolved(host, ip))
 
+    def do_raft(self, leader="S0"):
+        """``raft leader=S1``: all sentinels are members of a Raft cluster, S0 (we) or S1 leads."""
+        if self.state.raft is None:
+            self.state.raft = Raft(boot="stage")
+            self.playbill.topics.add("log")
+        peers = [node.id for node in self.nodes.values() if isinstance(node, PeerModel)]
+        view = RaftView(
+            members=(self.state.myid, *peers),
+            leader=self.id_of(leader) if leader else None,
+            leads=leader == "S0",
+            has_majority=bool(leader),
+            term=1,
+        )
+        self.step(view)
+
+    def do_switched(self, name, epoch="1", master="mymaster"):
+        """``switched R1 epoch=1``: another leader's switch to R1 is committed."""
+        node = self.nodes[name]
+        self.committed += 1
+        entry = Switch(master, int(epoch), node.host, node.port, node.host)
+        self.step(Committed(self.committed, f"switch-{epoch}", entry))
+
+    def do_contact(self, *names, lacks="nothing"):
+        """``contact S1 S2``: from now on we have proof of contact, and as leader gave it to these.
+
+        Without a name: alone. ``lacks=entries``: but we lack what was committed meanwhile.
+        """
+        others = {self.id_of(name) for name in names if name != "S0"}
+        self.in_contact = {it: self.in_contact.get(it, 0) for it in self.in_contact.keys() | others}
+        self.has_contact = bool(names)
+        self.speakers, self.is_current = others, lacks == "nothing"
+        self.planned_contact = object()
+        if names:
+            self.renew_contact(self.planned_contact)
+
+    def renew_contact(self, plan: object) -> None:
+        if plan is not self.planned_contact:
+            return
+        now = CLOCK_START + self.now
+        self.in_contact.update(dict.fromkeys(sorted(self.speakers), now))
+        heard = tuple(sorted(self.in_contact.items()))
+        self.step(RaftContact(now, heard, is_current=self.is_current))
+        self.coming_at(self.now + 100, lambda: self.renew_contact(plan))
+
     # Words of the script: how it is shown ---------------------------------------------------------
 
     def do_show(self, *topics):
@@ -451,3 +515,7 @@ class Stage:
     def do_state(self, name="mymaster"):
         """``state``: epochs, vote, and where a failover stands."""
         self.playbill.state(self.now, self.state, self.state.masters[name])
+
+
+def _value(text: str) -> int | bool:
+    return text == "yes" if text in ("yes", "no") else int(text)

@@ -33,6 +33,7 @@ from sentinel_py.core.messages import (
     SaveSoon,
     Send,
     SetOptions,
+    Wake,
 )
 from sentinel_py.core.model import Phase, Raft, State
 from sentinel_py.core.sentinel import Sentinel
@@ -94,12 +95,12 @@ class Members:
     def master(self, member, name="m"):
         return self.cores[member].state.masters[name]
 
-    def meet_replica(self, member):
+    def meet_replica(self, member, host=REPLICA):
         """Let a member learn of one replica, which answers."""
         master = self.master(member)
         self.step(member, LinkUp(master.command.id, "10.0.0.9"))
-        self.info(member, master, f"role:master\r\nslave0:ip={REPLICA},port=1,state=online")
-        replica = next(iter(master.replicas.values()))
+        self.info(member, master, f"role:master\r\nslave0:ip={host},port=1,state=online")
+        replica = next(it for it in master.replicas.values() if it.address.host == host)
         self.step(member, LinkUp(replica.command.id, "10.0.0.9"))
         self.step(member, Reply(replica.command.id, Request(("PING",), Ask.PING), b"PONG"))
         self.info(member, replica, f"role:slave\r\nmaster_host:{MASTER}\r\nmaster_port:1")
@@ -170,6 +171,52 @@ def test_all_switch_at_the_same_entry(members):
     assert "+promoted-slave" not in " ".join(members.notices[1])
 
 
+def test_a_hello_may_be_faster_than_the_log(members):
+    """A member that switches by the leader's hello knows what the others know, then and later."""
+    replicas = [members.meet_replica(member) for member in range(3)]
+    members.order(1, FailOver(7, "m"))
+    members.cut_off = {2}
+    members.info(0, replicas[0], "role:master")
+    members.step(2, DirectHello(f"10.0.1.0,26379,{IDS[0]},1,m,{REPLICA},1,1"))
+    assert members.master(2).address.host == REPLICA
+    assert members.master(2).mandate.switched
+    members.cut_off = set()
+    members.catch_up()
+    assert len({snapshot.dump(core.state) for core in members.cores}) == 1
+
+
+@pytest.fixture
+def loners():
+    """A led cluster with replicate-config no: each member watches what it was told to."""
+    made = Members()
+    for core in made.cores:
+        core.state.settings.replicate_config = False
+    made.lead(0)
+    return made
+
+
+def test_a_failover_goes_through_the_log_whoever_is_configured_alone(loners):
+    """With replicate-config no only FAILOVER is everybody's affair: one leads, all switch."""
+    for member in range(3):
+        assert loners.order(member, Monitor(1, "m", MASTER, "1", "2")) is None
+    replicas = [loners.meet_replica(member) for member in range(3)]
+    loners.order(2, SetOptions(5, "m", ("quorum", "3")))
+    assert [loners.master(member).options.quorum for member in range(3)] == [2, 2, 3]
+    assert loners.order(1, FailOver(7, "m")) is None
+    assert [loners.master(member).failover is None for member in range(3)] == [False, True, True]
+    loners.info(0, replicas[0], "role:master")
+    assert [loners.master(member).address.host for member in range(3)] == [REPLICA] * 3
+
+
+def test_a_leader_that_does_not_watch_the_master_says_so(loners):
+    """Its mandate ends at once, lest the others wait for a failover that nobody leads."""
+    loners.order(1, Monitor(1, "m", MASTER, "1", "2"))
+    loners.meet_replica(1)
+    loners.order(1, FailOver(7, "m"))
+    assert [type(entry).__name__ for _, entry in loners.log[-2:]] == ["Claim", "Finish"]
+    assert loners.master(1).mandate is None
+
+
 def test_a_new_leader_asks_the_chosen_one_first(members):
     """A failover that its leader left is resumed with the same replica, which may be promoted."""
     for member in range(3):
@@ -187,6 +234,46 @@ def test_a_new_leader_asks_the_chosen_one_first(members):
     assert [members.master(member).address.host for member in (1, 2)] == [REPLICA] * 2
 
 
+def test_a_new_leader_in_tilt_leaves_the_failover_alone(members):
+    """What an earlier leader has begun is not claimed by one who can trust no clock of its own."""
+    for member in range(3):
+        members.meet_replica(member)
+    members.order(0, FailOver(7, "m"))
+    members.cut_off = {0}
+    members.cores[1].state.tilt_at = members.now
+    members.lead(1)
+    assert members.master(1).mandate.leader == IDS[0]
+    assert members.master(1).failover is None
+
+
+def test_a_claim_that_is_read_again_begins_nothing(members):
+    """A leader that was killed reads its old claim after its restart, when others lead."""
+    for member in range(3):
+        members.meet_replica(member)
+    members.step(1, RaftView(IDS, IDS[0], False, True, 1))
+    claim = Claim("m", 1, IDS[1], False, False)
+    members.step(1, Committed(len(members.log) + 1, "x:1", claim))
+    assert (members.master(1).leader, members.master(1).leader_epoch) == (IDS[1], 1)
+    assert members.master(1).failover is None
+    assert members.master(1).mandate.leader == IDS[1]
+
+
+def test_a_choice_committed_in_tilt_is_carried_out_afterwards(members):
+    """The log may be slower than the clock's leap: in TILT nobody is promoted, behind it he is."""
+    replica = members.meet_replica(0)
+    members.cores[0].state.tilt_at = members.now
+    members.order(0, FailOver(7, "m"))
+    epoch = members.master(0).mandate.epoch
+    choice = Choice("m", epoch, REPLICA, 1, REPLICA)
+    members.step(0, Committed(len(members.log) + 1, "x:1", choice))
+    assert members.master(0).mandate.chosen.host == REPLICA
+    assert "SLAVEOF NO ONE" not in members.sent[0]
+    members.cores[0].state.tilt_at = None
+    members.info(0, replica, f"role:slave\r\nmaster_host:{MASTER}\r\nmaster_port:1")
+    members.info(0, replica, f"role:slave\r\nmaster_host:{MASTER}\r\nmaster_port:1")
+    assert "SLAVEOF NO ONE" in members.sent[0]
+
+
 def test_a_new_leader_finishes_the_reconfiguration(members):
     """A leader that is gone after the switch leaves replicas to be pointed to the new master."""
     replicas = [members.meet_replica(member) for member in range(3)]
@@ -200,6 +287,39 @@ def test_a_new_leader_finishes_the_reconfiguration(members):
     members.lead(1)
     assert any(line.startswith("+failover-state-reconf") for line in members.notices[1])
     assert members.master(2).mandate is None
+
+
+@pytest.mark.parametrize("followed", [MASTER, REPLICA])
+def test_a_new_leader_tells_only_those_that_do_not_follow_yet(members, followed):
+    """They are asked first: to be told again would cost their clients the connection."""
+    replicas = [members.meet_replica(member) for member in range(3)]
+    other = members.meet_replica(1, "10.0.0.3")
+    members.order(0, FailOver(7, "m"))
+    members.cut_off = {1, 2}
+    members.info(0, replicas[0], "role:master")
+    members.log = [entry for entry in members.log if type(entry[1]).__name__ != "Finish"]
+    members.cut_off = {0}
+    members.catch_up()
+    members.now += 100
+    members.lead(1)
+    told = f"SLAVEOF {REPLICA} 1"
+    assert told not in members.sent[1]
+    report = f"role:slave\r\nmaster_host:{followed}\r\nmaster_port:1\r\nmaster_link_status:up"
+    members.info(1, other, report)
+    members.now += 200
+    members.step(1, Wake())
+    assert (told in members.sent[1]) is (followed == MASTER)
+
+
+def test_a_lease_that_comes_back_begins_nothing_twice(members):
+    """A claim that was committed while the lease was away is carried out once."""
+    for member in range(3):
+        members.meet_replica(member)
+    members.step(0, RaftView(IDS, IDS[0], False, True, 1))
+    assert members.order(1, FailOver(7, "m")) is None
+    members.lead(0)
+    assert members.master(0).failover is not None
+    assert sum("+try-failover" in line for line in members.notices[0]) == 1
 
 
 def test_members_report_instead_of_asking(members):
@@ -239,6 +359,20 @@ def test_a_snapshot_makes_the_same_state(members):
     members.order(1, Remove(6, "m"))
     newcomer.step(1, Installed(9, snapshot.dump(members.cores[0].state)))
     assert newcomer.state.masters == {}
+
+
+def test_a_snapshot_has_the_failover_whoever_is_configured_alone(loners):
+    """With replicate-config no, who gets a snapshot must not vote or choose a second time."""
+    for member in range(3):
+        loners.order(member, Monitor(1, "m", MASTER, "1", "2"))
+        loners.meet_replica(member)
+    loners.cut_off = {2}
+    loners.order(1, FailOver(7, "m"))
+    expected = loners.master(1).mandate
+    assert expected.chosen.host == REPLICA
+    loners.step(2, Installed(len(loners.log), snapshot.dump(loners.cores[1].state)))
+    assert loners.master(2).mandate == expected
+    assert (loners.master(2).leader, loners.master(2).leader_epoch) == (IDS[0], expected.epoch)
 
 
 def test_what_is_applied_is_not_applied_again(members):

@@ -33,6 +33,7 @@ from sentinel_py.core.messages import (
     Reply,
     Request,
     Save,
+    SaveSoon,
     Send,
     Value,
     Wake,
@@ -43,6 +44,7 @@ from sentinel_py.core.sentinel import Sentinel
 from .models import RedisModel
 
 CLOCK_START = 1_000_000
+SAVE_SOON_MS = 500
 RETRANSMIT_MS = 50
 """How often a message tries again that cannot get through."""
 
@@ -99,6 +101,7 @@ class Host:
     hangs: bool = False
     links: dict[int, Connection] = field(default_factory=dict)  # a sentinel's, by link id
     woken_at: int = 0
+    owes_save: bool = False  # what it has learnt is saved soon, and lost if it crashes before
 
     @property
     def address(self) -> Address:
@@ -209,7 +212,10 @@ class World:
         for effect in effects[:survives]:
             match effect:
                 case Save():
-                    host.disk = snapshot(core.state)
+                    self._save(host, core)
+                case SaveSoon():
+                    host.owes_save = True
+                    self.at(self.now + SAVE_SOON_MS, lambda: self._save(host, core))
                 case Open():
                     self._open(host, effect)
                 case Close():
@@ -222,9 +228,15 @@ class World:
         if survives < len(effects):
             self.crash(host)
             return
-        assert host.disk == snapshot(core.state), "changed without being saved"
+        is_saved = host.disk == snapshot(core.state)
+        assert is_saved or host.owes_save, "changed without being saved"
         host.woken_at = at = max(core.wake_at, self.now)
         self.at(at, lambda: self._wake(host, core, at))
+
+    def _save(self, host: Host, core: Sentinel) -> None:
+        if host.core is core:
+            host.disk = snapshot(core.state)
+            host.owes_save = False
 
     # Network --------------------------------------------------------------------------------------
 
@@ -372,6 +384,7 @@ class World:
         for connection in list(host.links.values()):
             self._hang_up(connection)
         host.core = None
+        host.owes_save = False
         for connection in self._connections_to(host):
             connection.is_served = False
             self.at(self.now + self._delay(), lambda c=connection: self._break(c))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sentinel_py.local import eventually
+from sentinel_py.local import eventually, sentinel_program
 
 DEMO_WITHIN_S = 100
 
@@ -70,10 +70,11 @@ def working_dir(pid):
 def demo(tmp_path, program):
     """Start a demo; it is killed with the test if it still runs."""
     started = []
+    other = [] if program == sentinel_program() else ["--sentinel", shlex.join(program)]
 
     def start(*options, sentinel=None):
-        sentinel = sentinel or shlex.join(program)
-        started.append(Demo(tmp_path, "--down-after", "500", "--sentinel", sentinel, *options))
+        named = ["--sentinel", sentinel] if sentinel else other
+        started.append(Demo(tmp_path, "--down-after", "500", *named, *options))
         return started[-1]
 
     yield start
@@ -81,10 +82,15 @@ def demo(tmp_path, program):
         running.end()
 
 
-def test_one_failover_from_beginning_to_end(demo):
+@pytest.mark.parametrize(
+    ("options", "kind"), [((), "a Raft cluster"), (("--classic",), "in classic mode")]
+)
+def test_one_failover_from_beginning_to_end(demo, program, options, kind):
     """Status 0 means: the writer wrote again, all agree, the old master follows the new one."""
-    running = demo("--once")
+    running = demo("--once", *options)
     assert running.ends() == 0, running.printed
+    if program == sentinel_program():
+        assert kind in running.printed
     for line in (r"kill -9 +the master", r"\+switch-master +clients", r"first write +taken by"):
         assert re.search(rf"^ +\d+  {line}", running.printed, re.MULTILINE), running.printed
     assert re.search(r"is a replica of 127\.0\.0\.1:\d+, \d+ ms after its start", running.printed)

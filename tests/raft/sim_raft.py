@@ -267,9 +267,8 @@ class World:
             link.held.append(message)
             return
         host = self.hosts[target]
-        if host.is_alive:
-            if host.engine.receive(source, message):
-                host.due()
+        if host.is_alive and host.engine.receive(source, message):
+            host.due()
 
     def break_link(self, source, target):
         link = self.links.get((source, target))

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from random import Random
 
 import pytest
 from hypothesis import given
@@ -346,17 +345,3 @@ async def test_nonsense_on_a_stream_ends_it(data):
         assert await client.is_closed()
         async with await Client.connect(port=a.port) as other:
             assert await other.ask("ping") == "PONG"
-
-
-async def test_random_bytes_on_a_stream_do_no_harm():
-    """Whatever is sent, only that stream can end; no question arises from noise."""
-    rng = Random(7)
-    async with parties(Party("a")) as (a,):
-        for _ in range(50):
-            async with await Client.connect(port=a.port) as client:
-                own, theirs, _ = await greeting(a, client)
-                right = proof("", End.DIALER, own, theirs)
-                assert await client.ask("sentinel", "raft", "prove", right) == "OK"
-                client.send(rng.randbytes(rng.randint(1, 200)))
-        await eventually(lambda: not a.server.clients)
-        assert a.questions == []

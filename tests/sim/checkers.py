@@ -5,10 +5,18 @@ which the rule is broken. The rule it guards itself: a checker judges by what it
 its own arithmetic; it calls nothing of the product that it is about.
 """
 
+import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from sentinel_py.core.messages import DownAnswer, Notice
+from sentinel_py.core import snapshot
+from sentinel_py.core.ledger import Choice, Claim
+from sentinel_py.core.messages import Committed, DownAnswer, Installed, Notice
+from sentinel_py.core.model import Replica, Role
+
+from . import fence_rules
+from .raft_rules import Promises, RaftRules
+from .violation import Violation
 
 SURE_PING_MS = 5_000
 FRESH_INFO_MS = 5_000
@@ -20,22 +28,13 @@ LINK_DOWN_FACTOR = 10
 IS_WATCHED = "is watched"
 """What an order to MONITOR or REMOVE changes about a master."""
 
+_TRACED = frozenset(("SLAVEOF", "REPLICAOF", "FAILOVER", "CLIENT"))
+
 ACTIONS = frozenset(
     """+sdown -sdown +odown -odown +try-failover +elected-leader +selected-slave +promoted-slave
     +convert-to-slave +fix-slave-config +slave-reconf-sent""".split()  # noqa: SIM905
 )
 """What a sentinel in TILT does not do unless an operator orders it. It may vote, and step down."""
-
-
-class Violation(AssertionError):  # noqa: N818 - it is what a run ends with
-    """A rule was broken; ``checker`` names it."""
-
-    def __init__(self, checker, text):
-        super().__init__(checker, text)
-        self.checker = checker
-
-    def __str__(self):
-        return ": ".join(self.args)
 
 
 @dataclass
@@ -54,13 +53,17 @@ class _Book:
 class Checkers:
     """The observer of all sentinels. ``trace`` takes a line for each notice."""
 
-    def __init__(self, trace):
+    def __init__(self, trace, layout):
         self._trace = trace
+        self._layout = layout
         self._books = defaultdict(_Book)
         self._leaders = {}  # (master, epoch) -> sentinel
         self._votes = {}  # (voter, master, epoch) -> candidate
         self._addresses = {}  # (master, config epoch) -> address
         self._forced = set()
+        self._raft = RaftRules()
+        self.promises = Promises() if layout.is_raft and layout.replicates else None
+        self.cluster = None
         self.listeners = []
         self.counts = {}
 
@@ -72,6 +75,7 @@ class Checkers:
     def started(self, life):
         self._trace(life.name, f"started, epoch {life.state.current_epoch}")
         book = self._book(life)
+        self._raft.started(life)
         _check_restored(life, book)
         _check_acknowledged(life, book)
         book.epochs = _epochs(life.state)
@@ -94,6 +98,82 @@ class Checkers:
                 self._check_one_address(life, master.name, *place)
         _check_forward(life, book)
 
+    def fed(self, life, event):
+        """Something comes from the Raft log, or about the cluster, to the core."""
+        self._raft.fed(life, event)
+        match event:
+            case Committed(index, _, entry):
+                self._trace(life.name, f"applies {index} {entry}")
+                if isinstance(entry, Claim) and entry.leader == life.state.myid:
+                    self._book(life).attempts[entry.master] = entry.epoch
+            case Installed(index):
+                self._trace(life.name, f"takes over the state of {index}")
+                self._raft.installed(life, index)
+
+    def proposed(self, life, effect):
+        self._trace(life.name, f"proposes {effect.entry}")
+        is_own = isinstance(effect.entry, Claim) and not effect.entry.forced
+        if is_own and self._book(life).is_tilted:
+            raise Violation("no action in tilt", f"{life.name} claims {effect.entry.master}")
+        if isinstance(effect.entry, Choice):
+            master = life.state.masters[effect.entry.master]
+            where = effect.entry.ip, effect.entry.port
+            replica = next(
+                it for it in master.replicas.values() if (it.address.ip, it.address.port) == where
+            )
+            _check_fit(life, master, replica)
+
+    def check_end(self, cluster):
+        """What operators were promised holds on all members, once all is well."""
+        if self.promises is None:
+            return
+        self._check_same_state(cluster)
+        for sentinel in cluster.ours:
+            masters = sentinel.life.state.masters
+            trouble = self.promises.broken(
+                lambda change, known=masters: _found(known.get(change[0]), change[1]),
+                lambda change: getattr(cluster.layout, change[1], False),
+            )
+            if trouble:
+                raise Violation(
+                    "an acknowledged change is never lost", f"{sentinel.name} {trouble}"
+                )
+
+    def _check_same_state(self, cluster):
+        """What the log has made is the same on all members; gossip makes the epoch."""
+        states = {it.name: _logged(it.life.state) for it in cluster.ours}
+        first = states[cluster.ours[0].name]
+        for name, state in states.items():
+            if state != first:
+                text = f"{name} has {state} instead of {first}"
+                raise Violation("all members come to the same state", text)
+
+    # What the models of the original show -----------------------------------------------------
+
+    def started_original(self, life):
+        self._trace(life.name, f"started, epoch {life.epoch}")
+
+    def original_notice(self, life, name, text):
+        self._trace(life.name, f"{name} {text}")
+        for listener in self.listeners:
+            listener(life, name)
+
+    def original_voted(self, life, epoch, candidate):
+        self._trace(life.name, f"+vote-for-leader {candidate} {epoch}")
+        self._check_vote(life.name, life.machine.master_name, epoch, candidate)
+
+    def original_elected(self, life, epoch):
+        self._trace(life.name, f"+elected-leader {epoch}")
+        self._check_leader(life.name, life.machine.master_name, epoch)
+
+    def original_located(self, life):
+        self._check_one_address(
+            life, life.machine.master_name, life.config_epoch, life.told_address
+        )
+
+    def logged(self, life, text):
+        self._trace(life.name, text)
+
     def notice(self, life, notice: Notice):
         self._trace(life.name, f"{notice.name} {notice.text}")
         self.counts[notice.name] = self.counts.get(notice.name, 0) + 1
@@ -103,11 +183,22 @@ class Checkers:
         if book.is_tilted and notice.name in ACTIONS and not _is_ordered(life, notice):
             raise Violation("no action in tilt", f"{life.name}: {notice.name} {notice.text}")
         for listener in self.listeners:
-            listener(life, notice)
+            listener(life, notice.name)
 
     def sent(self, life, effect):
-        if self._book(life).is_tilted and any(it.args[0] == "SLAVEOF" for it in effect.requests):
-            raise Violation("no action in tilt", f"{life.name} sends SLAVEOF")
+        for it in effect.requests:
+            if it.args[0] in _TRACED and it.args[1] not in ("SETNAME", "KILL"):
+                where = life.state.links[effect.link].owners[0].address.ip
+                self._trace(life.name, f"tells {where} {' '.join(it.args)}")
+        orders = [it for it in effect.requests if it.args[0] in ("SLAVEOF", "REPLICAOF")]
+        if orders and self._book(life).is_tilted:
+            raise Violation("no action in tilt", f"{life.name} sends {orders[0].args}")
+        if life.votes_by_log and any(it.args[1:] == ("NO", "ONE") for it in orders):
+            (replica,) = life.state.links[effect.link].owners
+            if isinstance(replica, Replica):  # or it was seen to be promoted in the same step
+                self._raft.check_promotion(life, replica.master.failover, replica)
+                if self._layout.fences:
+                    fence_rules.check_promotion(self.cluster, life, replica.master)
 
     def answered(self, life, outcome):
         if isinstance(outcome, DownAnswer) and outcome.leader is not None:
@@ -136,7 +227,9 @@ class Checkers:
     def _check_told_vote(self, life, answer):
         saved = self._book(life).saved
         for master in _voted(life, answer.leader, answer.epoch):
-            if saved.get(("leader", master.name), 0) < answer.epoch:
+            if life.votes_by_log:
+                self._raft.check_told_vote(life, master.name, answer.epoch, answer.leader)
+            elif saved.get(("leader", master.name), 0) < answer.epoch:
                 raise Violation(
                     "a vote is saved before it is told", f"{life.name}, epoch {answer.epoch}"
                 )
@@ -145,28 +238,33 @@ class Checkers:
         """A vote that was not saved is told nobody, and may be another one after a crash."""
         candidate, epoch = words[0], int(words[1])
         for master in _voted(life, candidate, epoch):
-            if book.saved.get(("leader", master.name), 0) < epoch:
+            if not life.votes_by_log and book.saved.get(("leader", master.name), 0) < epoch:
                 continue
-            vote = life.name, master.name, epoch
-            if self._votes.setdefault(vote, candidate) != candidate:
-                raise Violation("one vote per epoch", f"{life.name}, epoch {epoch}")
+            self._check_vote(life.name, master.name, epoch, candidate)
+
+    def _check_vote(self, voter, master, epoch, candidate):
+        if self._votes.setdefault((voter, master, epoch), candidate) != candidate:
+            raise Violation("one vote per epoch", f"{voter}, epoch {epoch}")
 
     def _on_elected(self, life, book, words):
         master = words[1]
         epoch = book.attempts[master]
-        if (master, epoch) in self._forced:
+        if (master, epoch) in self._forced and not life.votes_by_log:
             return
-        first = self._leaders.setdefault((master, epoch), life.name)
-        if first != life.name:
-            raise Violation("one leader per epoch", f"{first} and {life.name}, epoch {epoch}")
+        self._check_leader(life.name, master, epoch)
+
+    def _check_leader(self, name, master, epoch):
+        first = self._leaders.setdefault((master, epoch), name)
+        if first != name:
+            raise Violation("one leader per epoch", f"{first} and {name}, epoch {epoch}")
 
     def _on_selected(self, life, _book, words):
         """The wire's description: ``slave <name> <ip> <port> @ <master> <ip> <port>``."""
         master = life.state.masters[words[5]]
         replica = master.replicas.get(words[1])
         # When the promotion was seen in the same step, nothing is left to judge.
-        if replica is not None and (fault := _unfitness(life, master, replica)):
-            raise Violation("the promoted replica was eligible", f"{life.name} {words[1]}: {fault}")
+        if replica is not None and not life.votes_by_log:
+            _check_fit(life, master, replica)
 
     def _on_tilt(self, _life, book, _words):
         book.is_tilted = True
@@ -178,7 +276,10 @@ class Checkers:
         book.new_epoch = int(words[0])
 
     def _on_try(self, life, book, words):
-        book.attempts[words[1]] = book.new_epoch
+        if life.votes_by_log:
+            self._raft.check_begin(life)
+        else:
+            book.attempts[words[1]] = book.new_epoch
         failover = life.state.masters[words[1]].failover
         if failover and failover.forced:
             self._forced.add((words[1], book.new_epoch))
@@ -206,7 +307,10 @@ _NOTICES = {
 
 
 def _is_ordered(life, notice):
-    """An operator's FAILOVER begins in TILT, too, and goes on when that is over."""
+    """An operator's FAILOVER begins in TILT, too, and goes on when that is over. In Raft mode a
+    failover begins and ends for all members with the entries of the log."""
+    if life.votes_by_log and notice.name in ("+try-failover", "+promoted-slave"):
+        return True
     if notice.name not in ("+try-failover", "+elected-leader"):
         return False
     failover = life.state.masters[notice.text.split(" ")[1]].failover
@@ -217,6 +321,12 @@ def _voted(life, candidate, epoch):
     """The masters for which this is the sentinel's last vote; notice and answer do not say it."""
     masters = life.state.masters.values()
     return [it for it in masters if (it.leader, it.leader_epoch) == (candidate, epoch)]
+
+
+def _logged(state):
+    """What the log has made of each master, but for the id voted for, which no file keeps."""
+    masters = json.loads(snapshot.dump(state))["masters"]
+    return {it["name"]: it | {"leader": None} for it in masters}
 
 
 def _epochs(state):
@@ -262,11 +372,21 @@ def _found(master, attribute):
     return getattr(master.options, attribute) if master else None
 
 
+def _check_fit(life, master, replica):
+    if fault := _unfitness(life, master, replica):
+        text = f"{life.name} {replica.name}: {fault}"
+        raise Violation("the promoted replica was eligible", text)
+
+
 def _unfitness(life, master, replica):
-    """Why a replica must not be promoted, by the original's rules; None if it may."""
+    """Why a replica must not be promoted, by the original's rules; None if it may.
+
+    How long the master is lost counts from its last good reply, or from the end of its role.
+    """
     now = life.now()
     info_age_max_ms = FRESH_INFO_MS if master.is_down else FRESH_INFO_FORCED_MS
-    master_down_ms = now - master.down_at if master.is_down else 0
+    lost_at = min(master.command.ok_at, master.role_at if master.role is Role.REPLICA else now)
+    master_down_ms = now - lost_at if master.is_down else 0
     link_down_max_ms = master_down_ms + LINK_DOWN_FACTOR * master.options.down_after_ms
     faults = (
         (replica.is_down, "it is down"),

@@ -4,6 +4,7 @@ They use real connections of the simulated network and believe only what they we
 """
 
 import asyncio
+from itertools import cycle
 
 import hiredis
 
@@ -12,7 +13,10 @@ from sentinel_py.resp import encode_command
 from .cluster import MASTER_NAME
 
 PATIENCE_S = 1.0
-WRITE_PAUSE_S = 0.1
+LONG_PATIENCE_S = 5.0
+ORDER_PAUSE_S = 0.5
+LONG_PAUSE_S = 3.0
+WRITE_PAUSE_S = 0.2
 
 
 class _Caller(asyncio.Protocol):
@@ -48,9 +52,9 @@ class _Caller(asyncio.Protocol):
         self._transport.abort()
 
 
-async def _call(loop, address, *words):
+async def _call(loop, address, *words, patience_s=PATIENCE_S):
     """One request on a connection of its own; ConnectionError or TimeoutError if none came."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(patience_s):
         _, caller = await loop.create_connection(lambda: _Caller(loop), *address)
         try:
             return await caller.ask(*words)
@@ -79,11 +83,29 @@ class Operator:
         self._world.log("op", f"to {sentinel.name}: {' '.join(words)}")
         self._loop.call_soon(self._start, self._change, sentinel, words, change, value)
 
+    def insist(self, sentinels, *words):
+        """Give an order to one after the other until it is carried out."""
+        self._world.log("op", f"to all: {' '.join(words)}")
+        self._loop.call_soon(self._start, self._insist, sentinels, words)
+
+    async def _insist(self, sentinels, words):
+        for sentinel in cycle(sentinels):
+            reply = await self._order(sentinel, words, LONG_PATIENCE_S)
+            if reply == b"OK":
+                return
+            # Another order may be under way that undoes what is so already.
+            await asyncio.sleep(LONG_PAUSE_S if "already" in str(reply) else ORDER_PAUSE_S)
+
     def _start(self, coroutine_of, *args):
         task = self._loop.create_task(coroutine_of(*args))
         task.add_done_callback(asyncio.Future.result)
 
     async def _change(self, sentinel, words, change, value):
+        if promises := self._checkers.promises:
+            order = promises.begin(change, value)
+            reply = await self._order(sentinel, words)
+            promises.end(order, is_done=reply == b"OK", is_refused=_is_refusal(reply))
+            return
         is_sure = (sentinel.name, change) not in self._unsure
         self._unsure.add((sentinel.name, change))
         self._checkers.ordered(sentinel.name, change)
@@ -93,9 +115,9 @@ class Operator:
             if reply == b"OK":
                 self._checkers.acknowledged(sentinel.name, change, value)
 
-    async def _order(self, machine, words):
+    async def _order(self, machine, words, patience_s=PATIENCE_S):
         try:
-            reply = await _call(self._loop, machine.address, *words)
+            reply = await _call(self._loop, machine.address, *words, patience_s=patience_s)
         except OSError as error:
             self._world.log("op", f"{machine.name} does not answer: {type(error).__name__}")
             return None
@@ -103,11 +125,19 @@ class Operator:
         return reply
 
 
+def _is_refusal(reply):
+    """Whether an error says that nothing was changed, and never will be by this order."""
+    text = str(reply)
+    is_unsure = "may still come" in text or "Failed to save" in text
+    return isinstance(reply, hiredis.ReplyError) and not is_unsure
+
+
 class Writer:
     """An application: asks a sentinel where the master is, and writes there until that fails."""
 
     def __init__(self, world, sentinels, rng):
         self._loop = world.spawn("10.0.2.2", "app").loop
+        self._world = world
         self._sentinels = sentinels
         self._rng = rng
         self.acknowledged = []
@@ -121,7 +151,8 @@ class Writer:
         while True:
             try:
                 await self._write_while_it_goes()
-            except OSError:
+            except OSError as error:
+                self._world.log("app", f"cannot write: {type(error).__name__} {error}")
                 await asyncio.sleep(WRITE_PAUSE_S)
 
     async def _write_while_it_goes(self):
@@ -133,6 +164,7 @@ class Writer:
         async with asyncio.timeout(PATIENCE_S):
             where = reply[0].decode(), int(reply[1])
             _, caller = await self._loop.create_connection(lambda: _Caller(self._loop), *where)
+        self._world.log("app", f"writes to {where[0]}")
         try:
             await self._write_on(caller)
         finally:

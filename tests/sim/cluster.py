@@ -5,27 +5,18 @@ in it is for `faults`, what must never happen for `checkers`. The rule it guards
 random comes from the plan's seed, and one part's draws do not disturb another's.
 """
 
-from dataclasses import dataclass
+import secrets
+from contextlib import contextmanager
 from random import Random
 
 from .loop import Process, Scheduler
 from .net import Network
+from .original_host import OriginalHost
 from .redis_model import RedisHost
-from .sentinel_host import SentinelHost
+from .sentinel_host import PORT, SentinelHost
 
 MASTER_NAME = "mymaster"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How large a cluster is, and how it is configured."""
-
-    sentinels: int = 3
-    redises: int = 3
-    quorum: int = 2
-    down_after_ms: int = 1000
-    failover_timeout_ms: int = 6000
-    parallel_syncs: int = 1
+REDIS_START_MS = 1_500
 
 
 class World:
@@ -44,6 +35,16 @@ class World:
 
     def fork_rng(self):
         return Random(self.rng.getrandbits(64))
+
+    @contextmanager
+    def entropy(self):
+        """Have the system's random tokens come from the seed, too."""
+        rng, real = self.fork_rng(), secrets.token_hex
+        secrets.token_hex = lambda size: f"{rng.getrandbits(8 * size):0{2 * size}x}"
+        try:
+            yield
+        finally:
+            secrets.token_hex = real
 
     def spawn(self, host, name):
         process = Process(self.scheduler, self.network, host, name, self.fork_rng())
@@ -73,78 +74,94 @@ class Cluster:
             RedisHost(world, f"r{n}", f"10.0.1.{n}", world.fork_rng())
             for n in range(1, layout.redises + 1)
         ]
-        self.sentinels = [
-            SentinelHost(world, observer, f"s{n}", f"10.0.0.{n}", self._config_text(world, layout))
-            for n in range(1, layout.sentinels + 1)
+        self.ours = [
+            SentinelHost(world, observer, f"s{n}", f"10.0.0.{n}", self._config_text())
+            for n in range(1, layout.ours + 1)
         ]
+        self.originals = [
+            OriginalHost(world, observer, n, layout, master=(MASTER_NAME, self.redises[0].address))
+            for n in range(layout.ours + 1, layout.sentinels + 1)
+        ]
+        self.sentinels = [*self.ours, *self.originals]
         for redis in self.redises[1:]:
             redis.saved_master = self.redises[0].address
 
-    def _config_text(self, world, layout):
+    def _config_text(self):
+        layout = self.layout
         host, port = self.redises[0].address
         return "\n".join(
             (
-                f"sentinel myid {world.rng.getrandbits(160):040x}",
+                f"sentinel myid {self.world.rng.getrandbits(160):040x}",
                 f"sentinel monitor {MASTER_NAME} {host} {port} {layout.quorum}",
                 f"sentinel down-after-milliseconds {MASTER_NAME} {layout.down_after_ms}",
                 f"sentinel failover-timeout {MASTER_NAME} {layout.failover_timeout_ms}",
                 f"sentinel parallel-syncs {MASTER_NAME} {layout.parallel_syncs}",
+                *(self._raft_lines() if layout.is_raft else ()),
                 "",
             )
         )
+
+    def _raft_lines(self):
+        members = " ".join(f"10.0.0.{n}:{PORT}" for n in range(1, self.layout.members + 1))
+        yield f"sentinel raft-peers {members}"
+        yield "sentinel raft-secret between-us"
+        yield f"sentinel replicate-config {'yes' if self.layout.replicates else 'no'}"
+        if self.layout.fences:
+            yield f"sentinel fence-isolated-master {MASTER_NAME} yes"
 
     @property
     def machines(self):
         return [*self.sentinels, *self.redises]
 
     def start(self):
-        for machine in (*self.redises, *self.sentinels):
-            machine.start()
+        """Sentinels come later than what they watch, and find all replicas in their first INFO."""
+        for redis in self.redises:
+            redis.start()
+        self.world.run_ms(REDIS_START_MS)
+        for sentinel in self.sentinels:
+            sentinel.start()
 
     # From above
 
     def redis_at(self, address):
         return next((it for it in self.redises if it.address == address), None)
 
-    def views(self):
-        """Where each running sentinel has the master, and since which epoch."""
-        return [
-            (it.life.state.masters[MASTER_NAME], it) for it in self.sentinels if it.life is not None
-        ]
+    def lives(self):
+        return [it.life for it in self.sentinels if it.life is not None]
 
     def believed_master(self):
         """The Redis that most sentinels hold to be the master."""
         votes = {}
-        for master, _ in self.views():
-            where = master.address.ip, master.address.port
+        for life in self.lives():
+            where = life.belief(MASTER_NAME)[:2]
             votes[where] = votes.get(where, 0) + 1
         return self.redis_at(max(votes, key=votes.get)) if votes else self.redises[0]
 
+    def strays(self, master):
+        """Redis servers that follow nobody or a wrong one, while some sentinel knows nothing."""
+        views = [life.known_replicas(MASTER_NAME) for life in self.lives()]
+        known = set.intersection(*views) if views else set()
+        return [
+            it
+            for it in self.redises
+            if it is not master and it.address not in known and it.server
+            if it.server.master != master.address
+        ]
+
     def disagreement(self):
         """What is not yet as it should be when nothing is wrong any more; None when all is well."""
-        views = self.views()
-        if len(views) < len(self.sentinels):
+        lives = self.lives()
+        if len(lives) < len(self.sentinels):
             return "a sentinel is not running"
-        beliefs = {(m.address.ip, m.address.port, m.config_epoch) for m, _ in views}
+        beliefs = {life.belief(MASTER_NAME) for life in lives}
         if len(beliefs) > 1:
             return f"sentinels disagree: {sorted(beliefs)}"
-        if trouble := next(filter(None, (self._trouble(*view) for view in views)), None):
-            return trouble
+        expected = MASTER_NAME, len(self.sentinels) - 1, len(self.redises) - 1
+        for life in lives:
+            if trouble := life.trouble(*expected):
+                return f"{life.name} {trouble}"
         ((ip, port, _),) = beliefs
         return self._misplaced((ip, port))
-
-    def _trouble(self, master, sentinel):
-        if len(master.peers) != len(self.sentinels) - 1:
-            return f"{sentinel.name} knows {len(master.peers)} peers"
-        if len(master.replicas) != len(self.redises) - 1:
-            return f"{sentinel.name} knows replicas {sorted(master.replicas)}"
-        if master.failover:
-            return f"{sentinel.name} is failing over"
-        if down := [it.address.ip for it in master.instances() if it.is_down]:
-            return f"{sentinel.name} sees down {down}"
-        if sentinel.life.state.is_tilted:
-            return f"{sentinel.name} is in tilt"
-        return None
 
     def _misplaced(self, master_address):
         for redis in self.redises:

@@ -1,107 +1,25 @@
-"""What goes wrong, and when: a seed makes a `Plan`, and a `Stage` carries it out on a cluster.
+"""What goes wrong: a `Stage` carries a plan out on a cluster, each kind of action by a function.
 
-A plan is data that says everything in advance, so that a run can be repeated with some of its
-actions left out. Each seed has only some kinds of faults switched on, as many bugs hide behind
-others that come first. The rule it guards: after `heal` nothing is wrong any more but what the
-cluster has to repair.
+The rule it guards: after `heal` nothing is wrong any more but what the cluster has to repair.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from random import Random
 
+from . import plan as plans
 from .checkers import IS_WATCHED
 from .clients import Operator
-from .cluster import MASTER_NAME, Cluster, Layout
+from .cluster import MASTER_NAME, Cluster
 from .net import USUAL_DELAY_US
 
-FAULTS_MS = 45_000
-ACTIONS_MAX = 24
-MASTER_LOSSES = 2
-LASTING = dict.fromkeys(("deny-info", "priority"), (15_000, 30_000, 45_000))
-"""What matters only if it is there already when a failover comes."""
-
-MASTER = 1
-"""The target of an action that hits whoever is master."""
+STRAYS_PERIOD_US = 3_000_000
 
 GHOST = "ghost"
 """The name of a second master, whose address nobody has."""
 
-MOMENTS = tuple(
-    """+sdown +odown +try-failover +vote-for-leader +elected-leader +failover-state-wait-promotion
-    +promoted-slave +switch-master +slave-reconf-sent +convert-to-slave""".split()  # noqa: SIM905
-)
-"""Bad moments for something to happen: a failover is at its most delicate there."""
 
-
-@dataclass(frozen=True)
-class Action:
-    """A fault or an order. It begins at a time, or that long after the n-th notice of a name."""
-
-    kind: str
-    at_ms: int
-    target: int
-    amount: float  # how bad it is, from 0 to 1
-    lasts_ms: int
-    moment: str = ""
-    count: int = 1
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A cluster and all that befalls it."""
-
-    layout: Layout
-    splits: bool
-    actions: tuple[Action, ...]
-
-    def only(self, numbers):
-        return replace(self, actions=tuple(self.actions[number] for number in numbers))
-
-
-def make_plan(seed):
-    rng = Random(f"plan {seed}")
-    kinds = [kind for kind in KINDS if rng.random() < 0.35] or [rng.choice(list(KINDS))]
-    layout = _make_layout(rng)
-    losses = [_lose_master(rng, layout) for _ in range(MASTER_LOSSES)]
-    others = [_make_action(rng, rng.choice(kinds)) for _ in range(rng.randint(3, ACTIONS_MAX))]
-    return Plan(layout, splits=rng.random() < 0.2, actions=(*losses, *others))
-
-
-def _make_layout(rng):
-    sentinels = rng.choice((2, 3, 3, 3, 3, 5))
-    return Layout(
-        sentinels=sentinels,
-        redises=rng.choice((2, 3, 3, 4)),
-        quorum=rng.randint(1, sentinels // 2 + 1),
-        down_after_ms=rng.choice((500, 1000, 2000, 5000)),
-        failover_timeout_ms=rng.choice((3000, 6000, 10_000)),
-        parallel_syncs=rng.choice((1, 1, 2)),
-    )
-
-
-def _lose_master(rng, layout):
-    """Something that makes a failover necessary, or nearly so."""
-    return Action(
-        kind=rng.choice(("kill-redis", "unplug-redis", "hang-redis", "isolate")),
-        at_ms=rng.randrange(FAULTS_MS // 2),
-        target=MASTER,
-        amount=rng.random() / 2,
-        lasts_ms=layout.down_after_ms + rng.choice((-50, 50, 500, 3000, 15_000)),
-    )
-
-
-def _make_action(rng, kind):
-    at_moment = kind not in LASTING and rng.random() < 0.5
-    return Action(
-        kind=kind,
-        at_ms=rng.choice((0, 1, 2, 5, 50, 300)) if at_moment else rng.randrange(FAULTS_MS),
-        target=rng.getrandbits(16),
-        amount=rng.random(),
-        lasts_ms=rng.choice(LASTING.get(kind, (100, 700, 1500, 3000, 6000, 15_000, 30_000))),
-        moment=rng.choice(MOMENTS) if at_moment else "",
-        count=rng.randint(1, 4),
-    )
+def make_plan(seed, wanted=None):
+    """The plan of a seed, with the kinds of faults that there are."""
+    return plans.make_plan(seed, tuple(KINDS), wanted)
 
 
 class Stage:
@@ -110,6 +28,7 @@ class Stage:
     def __init__(self, world, checkers, plan):
         self.world = world
         self.cluster = Cluster(world, plan.layout, checkers)
+        checkers.cluster = self.cluster
         self.operator = Operator(world, checkers)
         self.actor = self.cluster.sentinels[0]  # who gave the last notice that an action awaited
         self._awaited = [action for action in plan.actions if action.moment]
@@ -117,6 +36,7 @@ class Stage:
         self._seen = {}
         self._undo = {}
         self._is_healed = False
+        self.was_reset = False
         world.network.splits = plan.splits
         checkers.listeners.append(self._noticed)
 
@@ -128,15 +48,27 @@ class Stage:
 
     def heal(self):
         self._is_healed = True
+        if self.was_reset:
+            self._attach_strays()
         undo, self._undo = self._undo, {}
         for restore in undo.values():
             restore()
         self.world.log("sim", "all is healed")
 
-    def _noticed(self, life, notice):
-        self._seen[notice.name] = count = self._seen.get(notice.name, 0) + 1
+    def _attach_strays(self):
+        """Have replicas that a RESET made all sentinels forget follow the master again.
+
+        With the original, too, operators have to do that: only the master's INFO tells of them.
+        """
+        master = self.cluster.believed_master()
+        for redis in self.cluster.strays(master):
+            self.operator.order(redis, "SLAVEOF", *map(str, master.address))
+        self.world.scheduler.after(STRAYS_PERIOD_US, self._attach_strays)
+
+    def _noticed(self, life, name):
+        self._seen[name] = count = self._seen.get(name, 0) + 1
         for action in self._awaited:
-            if action.moment == notice.name and action.count == count:
+            if action.moment == name and action.count == count:
                 self.world.scheduler.after(action.at_ms * 1000, self._act_on, life.machine, action)
 
     def _act_on(self, actor, action):
@@ -162,6 +94,12 @@ class Stage:
         """The one who acts, half of the time."""
         sentinels = self.cluster.sentinels
         return self.actor if action.target % 2 else sentinels[action.target // 2 % len(sentinels)]
+
+    def own(self, action):
+        """The same, of those that are the product."""
+        ours = self.cluster.ours
+        is_ours = action.target % 2 and self.actor in ours
+        return self.actor if is_ours else ours[action.target // 2 % len(ours)]
 
     def redis(self, action):
         """The master, half of the time."""
@@ -224,6 +162,13 @@ def _lie_about_role(stage, action):
     return lambda: setattr(redis, "told_role", None)
 
 
+def _lag(stage, action):
+    """It is behind its master, with an old offset, but its link is up."""
+    redis = stage.replica(action)
+    redis.lag_ms = round(5000 * action.amount**2)
+    return lambda: setattr(redis, "lag_ms", 0)
+
+
 def _priority(stage, action):
     redis = stage.replica(action)
     redis.priority = 0 if action.amount < 0.7 else 50
@@ -236,9 +181,23 @@ def _kill_sentinel(stage, action):
     return lambda: None if sentinel.life else sentinel.start()
 
 
+def _kill_all_sentinels(stage, action):
+    """All at once, by signal or by a loss of power, and back after a while."""
+    killed = [it for it in stage.cluster.sentinels if it.life]
+    for sentinel in killed:
+        sentinel.kill() if action.amount < 0.5 else sentinel.lose_power()
+
+    def restore():
+        for sentinel in killed:
+            if sentinel.life is None:
+                sentinel.start()
+
+    return restore
+
+
 def _cut_power(stage, action):
     """Power fails in the middle of what is written next."""
-    sentinel = stage.sentinel(action)
+    sentinel = stage.own(action)
     sentinel.disk.writes_left = round(8 * action.amount)
 
     def restore():
@@ -273,13 +232,21 @@ def _jump_clock(stage, action):
 
 
 def _fill_disk(stage, action):
-    disk = stage.sentinel(action).disk
-    disk.is_full = True
-    return lambda: setattr(disk, "is_full", False)
+    sentinel = stage.own(action)
+    sentinel.disk.is_full = True
+
+    def restore():
+        """Make room; a member that could not write its log is restarted by its operator."""
+        sentinel.disk.is_full = False
+        if sentinel.life and sentinel.life.has_halted:
+            sentinel.kill()
+            sentinel.start()
+
+    return restore
 
 
 def _slow_disk(stage, action):
-    sentinel = stage.sentinel(action)
+    sentinel = stage.own(action)
     sentinel.sync_us = round(3_000_000 * action.amount**3)
     return lambda: setattr(sentinel, "sync_us", 0)
 
@@ -363,11 +330,17 @@ def _slow_network(stage, action):
     return lambda: setattr(network, "delay_us", USUAL_DELAY_US)
 
 
+def _lossy_network(stage, action):
+    network = stage.world.network
+    network.loss = 0.3 * action.amount
+    return lambda: setattr(network, "loss", 0.0)
+
+
 # Operators ----------------------------------------------------------------------------------------
 
 
 def _order_failover(stage, action):
-    stage.operator.order(stage.sentinel(action), "SENTINEL", "FAILOVER", MASTER_NAME)
+    stage.operator.order(stage.own(action), "SENTINEL", "FAILOVER", MASTER_NAME)
 
 
 def _order_set(stage, action):
@@ -377,7 +350,7 @@ def _order_set(stage, action):
     )
     name, attribute, value = options[action.target // 4 % len(options)]
     words = "SENTINEL", "SET", MASTER_NAME, name, str(value)
-    stage.operator.change(stage.sentinel(action), words, (MASTER_NAME, attribute), value)
+    stage.operator.change(stage.own(action), words, (MASTER_NAME, attribute), value)
 
 
 def _order_monitor(stage, action):
@@ -385,11 +358,34 @@ def _order_monitor(stage, action):
     is_wanted = action.amount < 0.7
     words = ("MONITOR", GHOST, "10.9.9.9", "6379", "2") if is_wanted else ("REMOVE", GHOST)
     change = GHOST, IS_WATCHED
-    stage.operator.change(stage.sentinel(action), ("SENTINEL", *words), change, is_wanted)
+    stage.operator.change(stage.own(action), ("SENTINEL", *words), change, is_wanted)
 
 
 def _order_flush(stage, action):
-    stage.operator.order(stage.sentinel(action), "SENTINEL", "FLUSHCONFIG")
+    stage.operator.order(stage.own(action), "SENTINEL", "FLUSHCONFIG")
+
+
+def _order_reset(stage, action):
+    """Have a sentinel forget all replicas and peers. Where the quorum is less than a majority, two
+    could then count different voters, as with the original."""
+    layout = stage.cluster.layout
+    if layout.quorum > layout.sentinels // 2:
+        stage.was_reset = True
+        stage.operator.order(stage.own(action), "SENTINEL", "RESET", "*")
+
+
+def _order_transfer(stage, action):
+    """Have another member lead the Raft cluster."""
+    stage.operator.order(stage.own(action), "SENTINEL", "RAFT", "TRANSFER")
+
+
+def _order_remove(stage, action):
+    """Take a member out of the Raft cluster; afterwards it is added again, under a new id."""
+    ours = stage.cluster.ours
+    member, other = stage.own(action), ours[action.target // 64 % len(ours)]
+    where = "{}:{}".format(*member.address)
+    stage.operator.order(other, "SENTINEL", "RAFT", "REMOVE", where)
+    return lambda: stage.operator.insist(ours, "SENTINEL", "RAFT", "ADD", where)
 
 
 def _misplace_redis(stage, action):
@@ -411,11 +407,13 @@ KINDS: dict[str, Callable] = {
     "unplug-redis": _unplug_redis,
     "hang-redis": _hang_redis,
     "load-slowly": _load_slowly,
+    "lag": _lag,
     "slow-info": _slow_info,
     "deny-info": _deny_info,
     "lie-about-role": _lie_about_role,
     "priority": _priority,
     "kill-sentinel": _kill_sentinel,
+    "kill-all-sentinels": _kill_all_sentinels,
     "cut-power": _cut_power,
     "stop-sentinel": _stop_sentinel,
     "slow-sentinel": _slow_sentinel,
@@ -428,9 +426,13 @@ KINDS: dict[str, Callable] = {
     "flap": _flap,
     "lose-connection": _lose_connection,
     "slow-network": _slow_network,
+    "lossy-network": _lossy_network,
     "order-failover": _order_failover,
     "order-set": _order_set,
     "order-monitor": _order_monitor,
     "order-flush": _order_flush,
+    "order-reset": _order_reset,
+    "order-transfer": _order_transfer,
+    "order-remove": _order_remove,
     "misplace-redis": _misplace_redis,
 }

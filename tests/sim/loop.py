@@ -12,7 +12,6 @@ import heapq
 import inspect
 from asyncio import events
 from collections import deque
-from contextvars import copy_context
 
 from .disk import PowerCut
 
@@ -49,7 +48,7 @@ class Handle:
     def __init__(self, callback, args, context, when_s=None):
         self._callback = callback
         self._args = args
-        self._context = context or copy_context()
+        self._context = context
         self._when_s = when_s
         self.is_cancelled = False
 
@@ -64,8 +63,12 @@ class Handle:
         return self._when_s
 
     def run(self):
-        if not self.is_cancelled:
+        if self.is_cancelled:
+            return
+        if self._context:
             self._context.run(self._callback, *self._args)
+        else:
+            self._callback(*self._args)
 
 
 class Process:
@@ -94,6 +97,7 @@ class Process:
         self._timers_made = 0
         self._armed_us = None
         self._skew_us = 0
+        self.disturbed_us = -(10**12)  # when it last was not what it should be
 
     @property
     def now_us(self):
@@ -102,8 +106,9 @@ class Process:
 
     @property
     def is_running(self):
-        is_stalled = self.scheduler.now_us < self._stalled_until_us
-        return self.is_alive and not self._stops and not is_stalled
+        if not self.is_alive or self._stops:
+            return False
+        return self.scheduler.now_us >= self._stalled_until_us
 
     # What befalls it
 
@@ -127,19 +132,21 @@ class Process:
         self._stops += 1
 
     def resume(self):
+        self.disturbed_us = self.scheduler.now_us
         self._stops -= 1
         self._catch_up()
 
     def stall(self, us):
         """Be busy for a while, as with a disk that takes its time."""
         until_us = self.scheduler.now_us + us
-        if until_us > self._stalled_until_us:
-            self._stalled_until_us = until_us
+        if us and until_us > self._stalled_until_us:
+            self._stalled_until_us = self.disturbed_us = until_us
             self.scheduler.at(until_us, self._catch_up)
 
     def jump(self, us):
         """Set the clock forward, or back."""
         self._skew_us += us
+        self.disturbed_us = self.scheduler.now_us
         self._armed_us = None
         self._arm()
 
@@ -150,10 +157,15 @@ class Process:
 
     def deliver(self, handle):
         """Run a handle now, or hold it until the process can."""
-        if self.is_running and not self._held:
-            self._run(handle)
+        if self.is_ready:
+            self.run(handle.run)
         elif self.is_alive:
             self._held.append(handle)
+
+    @property
+    def is_ready(self):
+        """Whether a callback would run now, and not wait behind others."""
+        return self.is_running and not self._held
 
     def fail(self, error):
         """Note what nobody has caught; it ends the run when the callback at work has ended."""
@@ -181,7 +193,7 @@ class Process:
         self._armed_us = None
         if self.is_running:
             while self.is_running and (handle := self._due_timer()):
-                self._run(handle)
+                self.run(handle.run)
             self._arm()
 
     def _due_timer(self):
@@ -198,17 +210,17 @@ class Process:
             return
         if self._rng.random() < 0.5:
             while self.is_running and (handle := self._due_timer()):
-                self._run(handle)
+                self.run(handle.run)
         while self.is_running and self._held:
-            self._run(self._held.popleft())
+            self.run(self._held.popleft().run)
         if self.is_running:
             self._arm()
 
-    def _run(self, handle):
-        assert events._get_running_loop() is None, "one process at a time"
+    def run(self, callback):
+        """Run a callback inside this process."""
         events._set_running_loop(self.loop)
         try:
-            handle.run()
+            callback()
         except PowerCut:
             assert not self.is_alive, "a power cut ends the process"
         finally:

@@ -6,16 +6,20 @@ Only printing and the choice of what to run is here.
 import argparse
 import os
 import secrets
+import time
 from concurrent.futures import ProcessPoolExecutor
-from itertools import count, islice
+from itertools import chain, count, islice, repeat
 
 from .faults import make_plan
 from .mutants import MUTANTS
+from .mutants_raft import RAFT_MUTANTS
+from .plan import Kind
 from .run import shrink, simulate
 
-ONCE_BAD = (134,)
-"""Seeds that have found a bug; they are run again with every lot."""
+ONCE_BAD = tuple((seed, Kind.RAFT) for seed in (95, 177, 4015, 4052, 7029, 8026, 20363))
+"""Seeds that have found a bug, with their kind; they are run again with every lot."""
 
+ALL_MUTANTS = (*MUTANTS, *RAFT_MUTANTS)
 MUTANT_RUNS_MAX = 100
 
 
@@ -26,7 +30,7 @@ def main():
     if options.seed is not None:
         return _run_one(options)
     first = secrets.randbits(32) if options.first is None else options.first
-    return _run_many([*ONCE_BAD, *range(first, first + options.seeds)])
+    return _run_many(range(first, first + options.seeds), options.kind)
 
 
 def _parser():
@@ -36,6 +40,7 @@ def _parser():
     parser.add_argument("--seeds", type=int, default=100, help="how many fresh seeds to run")
     parser.add_argument("--first", type=int, help="the first of them, instead of a random one")
     parser.add_argument("--seed", type=int, help="run this one only")
+    parser.add_argument("--kind", type=Kind, choices=list(Kind), help="worlds of this kind only")
     parser.add_argument("--only", help="with these actions of its plan only, as 0,3,4")
     parser.add_argument("--trace", action="store_true", help="print each change of a state")
     parser.add_argument("--plan", action="store_true", help="print the actions of its plan")
@@ -46,8 +51,9 @@ def _parser():
 def _run_one(options):
     numbers = None if options.only is None else _numbers(options.only)
     if options.plan:
-        _print_plan(options.seed, numbers)
-    outcome = simulate(options.seed, numbers, print if options.trace else None)
+        _print_plan(options, numbers)
+    show = print if options.trace else None
+    outcome = simulate(options.seed, options.kind, numbers, show)
     print(f"seed {outcome.seed}: {outcome.violation or 'ok'} ({outcome.digest[:16]})")
     return int(outcome.violation is not None)
 
@@ -56,38 +62,49 @@ def _numbers(text):
     return [int(number) for number in text.split(",") if number]
 
 
-def _print_plan(seed, numbers):
-    plan = make_plan(seed)
+def _print_plan(options, numbers):
+    plan = make_plan(options.seed, options.kind)
     print(plan.layout)
     for number, action in enumerate(plan.actions):
         if numbers is None or number in numbers:
             print(f"{number:3} {action}")
 
 
-def _run_many(seeds):
-    print(f"seeds {seeds[len(ONCE_BAD)]}..{seeds[-1]}, and {len(ONCE_BAD)} that were bad once")
+def _run_many(seeds, kind):
+    print(f"seeds {seeds[0]}..{seeds[-1]}, and {len(ONCE_BAD)} that were bad once", flush=True)
+    started_at = time.monotonic()
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        bad = [outcome for outcome in pool.map(simulate, seeds, chunksize=4) if outcome.violation]
-    for outcome in bad:
-        _explain(outcome)
-    print(f"{len(seeds) - len(bad)} of {len(seeds)} seeds are good")
+        once_bad = pool.map(simulate, *zip(*ONCE_BAD, strict=True)) if ONCE_BAD else ()
+        fresh = pool.map(simulate, seeds, repeat(kind), chunksize=4)
+        bad = [_explained(it) for it in chain(once_bad, fresh) if it.violation]
+    count = len(seeds) + len(ONCE_BAD)
+    pace = count / (time.monotonic() - started_at)
+    print(f"{count - len(bad)} of {count} seeds are good, {pace:.1f} a second")
     return int(bool(bad))
 
 
-def _explain(outcome):
+def _explained(outcome):
     print(f"seed {outcome.seed}: {outcome.violation}")
-    print(f"  replay: scripts/sim --seed {outcome.seed} --trace")
+    print(f"  replay: {command(outcome)} --trace")
     fewer = ",".join(map(str, shrink(outcome)))
-    print(f"  shrunk: scripts/sim --seed {outcome.seed} --only {fewer or ','} --plan --trace")
+    print(f"  shrunk: {command(outcome)} --only {fewer or ','} --plan --trace", flush=True)
+    return outcome
+
+
+def command(outcome):
+    """What runs a world again."""
+    kind = f"--kind {outcome.kind} " if outcome.kind else ""
+    return f"scripts/sim {kind}--seed {outcome.seed}"
 
 
 def _run_mutants():
     survivors = 0
-    for mutant in MUTANTS:
+    for mutant in ALL_MUTANTS:
         runs = find(mutant)
         survivors += runs is None
-        print(f"{mutant.name}: " + (f"{mutant.checker}, run {runs}" if runs else "NOT FOUND"))
-    print(f"{len(MUTANTS) - survivors} of {len(MUTANTS)} mutants are found")
+        verdict = f"{mutant.checker}, run {runs}" if runs else "NOT FOUND"
+        print(f"{mutant.name}: {verdict}", flush=True)
+    print(f"{len(ALL_MUTANTS) - survivors} of {len(ALL_MUTANTS)} mutants are found")
     return int(survivors > 0)
 
 
@@ -95,7 +112,7 @@ def find(mutant):
     """How many runs it takes until the mutant's checker finds it; None if it does not."""
     with mutant.is_on():
         for runs, seed in enumerate(_seeds_for(mutant), start=1):
-            violation = simulate(seed).violation
+            violation = simulate(seed, mutant.world).violation
             if violation and violation.checker == mutant.checker:
                 return runs
     return None
@@ -103,12 +120,12 @@ def find(mutant):
 
 def _seeds_for(mutant):
     """Seeds with the fault that the mutant needs."""
-    seeds = (seed for seed in count() if mutant.kind is None or mutant.kind in _kinds(seed))
+    seeds = (seed for seed in count() if mutant.kind in (None, *_kinds(seed, mutant.world)))
     return islice(seeds, MUTANT_RUNS_MAX)
 
 
-def _kinds(seed):
-    return {action.kind for action in make_plan(seed).actions}
+def _kinds(seed, world):
+    return {action.kind for action in make_plan(seed, world).actions}
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from sentinel_py.core.model import Master, State
 from sentinel_py.core.sentinel import Sentinel
 from sentinel_py.node import Node
 
+from .plan import Kind
+
 NEVER = 2**62
 
 
@@ -21,13 +23,15 @@ NEVER = 2**62
 class Mutant:
     """A bug, whose context manager switches it on, and the checker that has to find it.
 
-    ``kind`` is the fault without which the bug does nothing, if there is one.
+    ``kind`` is the fault without which the bug does nothing, if there is one; ``world`` is the kind
+    of world that has the code in question.
     """
 
     name: str
     checker: str
     is_on: Callable
     kind: str | None
+    world: Kind
 
 
 @contextmanager
@@ -41,8 +45,8 @@ def _replaced(*replacements):
         yield
 
 
-def _mutant(name, checker, *replacements, kind=None):
-    return Mutant(name, checker, lambda: _replaced(*replacements), kind)
+def mutant(name, checker, *replacements, kind=None, world=Kind.CLASSIC):
+    return Mutant(name, checker, lambda: _replaced(*replacements), kind, world)
 
 
 def _unsaved(old):
@@ -122,30 +126,30 @@ def _once(old):
 
 
 MUTANTS = (
-    _mutant(
+    mutant(
         "a vote is not saved",
         "a vote is saved before it is told",
         (election, "cast_vote", _unsaved),
     ),
-    _mutant(
+    mutant(
         "a vote is told though saving failed",
         "a vote is saved before it is told",
         (Node, "_as_saved", lambda _old: lambda _node, outcome: outcome),
         kind="fill-disk",
     ),
-    _mutant(
+    mutant(
         "a vote is given to everybody who asks",
         "one vote per epoch",
         (election, "cast_vote", _votes_again),
         kind="slow-network",
     ),
-    _mutant(
+    mutant(
         "the majority is off by one",
         "one leader per epoch",
         (Master, "majority", lambda _old: property(lambda master: master.voters // 2)),
         kind="slow-network",
     ),
-    _mutant(
+    mutant(
         "votes are not counted at all",
         "one leader per epoch",
         (
@@ -161,93 +165,93 @@ MUTANTS = (
         ),
         kind="slow-network",
     ),
-    _mutant(
+    mutant(
         "an old INFO is used",
         "the promoted replica was eligible",
-        (choice, "is_good", _with("info_at", lambda turn: turn.now)),
+        (choice, "is_healthy", _with("info_at", lambda turn: turn.now)),
         kind="deny-info",
     ),
-    _mutant(
+    mutant(
         "priority 0 is promoted",
         "the promoted replica was eligible",
-        (choice, "is_good", _with("priority", lambda _turn: 1)),
+        (choice, "is_healthy", _with("priority", lambda _turn: 1)),
         kind="priority",
     ),
-    _mutant(
+    mutant(
         "a replica that is down is promoted",
         "the promoted replica was eligible",
-        (choice, "is_good", _with("is_down", lambda _turn: False)),
+        (choice, "is_healthy", _with("is_down", lambda _turn: False)),
         kind="hang-redis",
     ),
-    _mutant(
+    mutant(
         "tilt is ignored",
         "no action in tilt",
         (State, "is_tilted", lambda _old: property(lambda _state: False)),
         kind="jump-clock",
     ),
-    _mutant(
+    mutant(
         "votes are counted in tilt",
         "no action in tilt",
         (election, "count_votes", _tilt_is_forgotten),
         (election, "check_odown", _tilt_is_forgotten),
         kind="jump-clock",
     ),
-    _mutant(
+    mutant(
         "the leader epoch is not restored",
         "epochs never go back",
         (directives, "_RULES", lambda _old: _forgets("leader-epoch", 2)),
         kind="kill-sentinel",
     ),
-    _mutant(
+    mutant(
         "the current epoch is not restored",
         "epochs never go back",
         (directives, "_RULES", lambda _old: _forgets("current-epoch", 1)),
         kind="kill-sentinel",
     ),
-    _mutant(
+    mutant(
         "a changed option is not saved",
         "an acknowledged change is never lost",
         (orders, "_set_one", _unsaved),
         kind="order-set",
     ),
-    _mutant(
+    mutant(
         "the config epoch of others is not taken over",
         "all agree after healing",
         (hello, "_adopt_config", _keeps_config_epoch),
     ),
-    _mutant(
+    mutant(
         "a switch of others is not taken over",
         "all agree after healing",
         (hello, "_adopt_config", _nothing),
     ),
-    _mutant(
+    mutant(
         "former masters are not demoted",
         "all agree after healing",
         (failover, "_demote_at_once", _nothing),
         (info, "_convert", _nothing),
         kind="kill-redis",
     ),
-    _mutant(
+    mutant(
         "other replicas are not pointed to the new master",
         "all agree after healing",
         (failover, "_tell", _nothing),
         (info, "_fix_master", _nothing),
         kind="kill-redis",
     ),
-    _mutant(
+    mutant(
         "a dead connection is kept",
         "all agree after healing",
         (detector, "_overdue_at", lambda _old: lambda *_args: NEVER),
         kind="lose-connection",
     ),
-    _mutant(
+    mutant(
         "a lost connection is not opened again",
         "all agree after healing",
         (detector, "_reopen", _once),
     ),
-    _mutant(
+    mutant(
         "the core gives up its timers",
-        "all agree after healing",
+        "all agree at first",
         (Sentinel, "wake_at", lambda _old: property(lambda _core: NEVER)),
     ),
 )

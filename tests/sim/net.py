@@ -1,6 +1,7 @@
 """Connections between hosts: ordered bytes that take their time, get stuck, or never arrive.
 
-Modelled is what TCP shows to programs: delay, segments split and merged, a cut in one direction
+Modelled is what TCP shows to programs: delay, lost segments that are sent again and hold up those
+behind them, segments split and merged, a cut in one direction
 (bytes wait and are sent again when it heals), refusal, FIN and RST, hosts that vanish. The kernel
 of a host works on while its processes stand still. The rule it guards: what arrives is what was
 sent, in order, without a gap; everything else about it may be as bad as a network can make it.
@@ -13,6 +14,7 @@ from collections import deque
 from .loop import Handle
 
 SYN_PAUSES_S = 1, 2, 4, 8, 16, 32, 64
+RESEND_FIRST_US = 200_000
 RESEND_MAX_US = 5_000_000
 """TCP backs off while a cut lasts, so data moves again only some time after it has healed."""
 
@@ -33,6 +35,8 @@ class Network:
         self.rng = rng
         self.delay_us = USUAL_DELAY_US  # least and most
         self.splits = False
+        self.disturbed_us = -(10**12)  # when it last was slower than usual
+        self.loss = 0.0  # how likely a segment is lost; TCP sends it again
         self._cuts = {}  # (from, to) -> how many reasons there are, and since when
         self._gone = {}  # hosts without power
         self._listeners = {}
@@ -67,6 +71,13 @@ class Network:
             and target not in self._gone
         )
 
+    def closed_since(self, source, target):
+        """Since when nothing has come through that way; None if it does."""
+        since = [it for it in (self._gone.get(source), self._gone.get(target)) if it is not None]
+        if (source, target) in self._cuts:
+            since.append(self._cuts[source, target][1])
+        return min(since, default=None)
+
     def _resend(self, cut_us):
         stuck, self._stuck = self._stuck, {}
         for pipe in stuck:
@@ -76,7 +87,15 @@ class Network:
         self._stuck[pipe] = None
 
     def draw_delay_us(self):
-        return self.rng.randint(*self.delay_us)
+        least, most = self.delay_us
+        delay_us = least + int((most - least) * self.rng.random())
+        pause_us = RESEND_FIRST_US
+        if self.loss or most > USUAL_DELAY_US[1]:
+            self.disturbed_us = self.scheduler.now_us
+        while self.loss and self.rng.random() < self.loss:
+            delay_us += pause_us
+            pause_us *= 2
+        return delay_us
 
     # Sockets
 
@@ -250,7 +269,7 @@ class Endpoint(asyncio.Transport):
     """A connected socket and its asyncio transport."""
 
     def __init__(self, network, process, local, remote):
-        super().__init__({"sockname": local, "peername": remote, "socket": _Socket()})
+        super().__init__({"sockname": local, "peername": remote, "socket": _Socket(self)})
         self._network = network
         self.process = process
         self.local = local
@@ -267,6 +286,9 @@ class Endpoint(asyncio.Transport):
         self._is_writing_paused = False
         self._high = HIGH_MARK_BYTES
         self._low = HIGH_MARK_BYTES // 4
+        self._lost_at_us = None
+        self.user_timeout_us = 0
+        self._watches_acks = False
         process.endpoints[self] = None
 
     def join(self, peer):
@@ -285,15 +307,51 @@ class Endpoint(asyncio.Transport):
     def lose_way(self):
         """Have everything that is sent from here vanish, as behind a firewall that forgot us."""
         self._out.is_lost = True
+        self._lost_at_us = self._network.scheduler.now_us
 
     # The kernel's side
+
+    def _watch_acks(self):
+        """TCP_USER_TIMEOUT: give up what was not acknowledged for so long."""
+        if self.user_timeout_us and not self._watches_acks:
+            self._watches_acks = True
+            self._network.scheduler.after(
+                self.user_timeout_us, self._check_acks, self._network.scheduler.now_us
+            )
+
+    def _check_acks(self, written_at_us):
+        self._watches_acks = False
+        since_us = self._unacknowledged_since()
+        if since_us is None or self.is_closed:
+            return
+        if self._network.scheduler.now_us >= max(since_us, written_at_us) + self.user_timeout_us:
+            self._shut()
+            self._lose(TimeoutError(110, "Connection timed out"))
+        else:
+            self._watch_acks()
+
+    def _unacknowledged_since(self):
+        """Since when the way there or the way back is closed."""
+        network, (here, _), (there, _) = self._network, self.local, self.remote
+        since = (
+            network.closed_since(here, there),
+            network.closed_since(there, here),
+            self._lost_at_us,
+            self._peer._lost_at_us,
+        )
+        return min((it for it in since if it is not None), default=None)
 
     def take(self, data):
         if self.is_closed:
             self._out.reset()
             return
         self._received += data
-        self._read_soon(self.process.deliver)
+        if self._read_is_due or not self._reads or not self._protocol:
+            return
+        if self.process.is_ready:
+            self.process.run(self._read)
+        else:
+            self._read_soon(self.process.deliver)
 
     def take_fin(self):
         if not self.is_closed:
@@ -353,11 +411,13 @@ class Endpoint(asyncio.Transport):
         del self._received[:size]
         self._peer.sent_was_read(size)
         self._protocol.data_received(data)
-        if not self.is_closed:
+        if self._received or self._fin_received:
             self._read_soon()
 
     def sent_was_read(self, size):
         self._out.bytes_under_way -= size
+        if not self._is_writing_paused and not self._is_closing:
+            return
         unsent = self.get_write_buffer_size()
         if self._is_writing_paused and unsent <= self._low and not self.is_closed:
             self._is_writing_paused = False
@@ -371,6 +431,7 @@ class Endpoint(asyncio.Transport):
         if self.is_closed or self._is_closing or not data:
             return
         self._out.send(bytes(data))
+        self._watch_acks()
         if not self._is_writing_paused and self.get_write_buffer_size() > self._high:
             self._is_writing_paused = True
             self._protocol.pause_writing()
@@ -425,12 +486,16 @@ class Endpoint(asyncio.Transport):
 
 
 class _Socket:
-    """What is left of a socket when there is none: its options are taken, and mean nothing."""
+    """What is left of a socket when there is none: of its options, one means something."""
 
     family = socket.AF_INET
 
-    def setsockopt(self, *option):
-        pass
+    def __init__(self, endpoint):
+        self._endpoint = endpoint
+
+    def setsockopt(self, level, name, value):
+        if (level, name) == (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT):
+            self._endpoint.user_timeout_us = value * 1000
 
     def fileno(self):
         return 0

@@ -1,12 +1,13 @@
 """A model of a Redis server: what sentinels and clients see of one, over the simulated network.
 
-It speaks RESP, replicates a list of writes with offsets and lag, and can be hung, slow, loading,
-empty after a restart, or lie about its role. The rule it guards: it follows Redis where sentinels
-look, and is no simpler there than Redis is: a promotion, a demotion and a resync cost it
-connections and time.
+It speaks RESP, replicates a list of writes with offsets, lag and replication ids, and can be hung,
+slow, loading, empty after a restart, or lie about its role. The rule it guards: it follows Redis
+where sentinels look, and is no simpler there than Redis is: a promotion, a demotion and a resync
+cost it connections and time.
 """
 
 import asyncio
+from collections import deque
 
 from sentinel_py.resp import OK, Error, Raw, Simple, encode
 from sentinel_py.server.request_parser import RequestParser
@@ -16,6 +17,9 @@ LINK_RETRY_S = 1.0
 REPLICATION_PERIOD_S = 1.0
 REPLICATION_TIMEOUT_S = 10.0
 LINK_DOWN_NEVER_UP = -1
+
+_PAUSED = b"SET", b"PUBLISH"
+"""What CLIENT PAUSE ... WRITE holds back, of the commands that are known here."""
 
 _READONLY = Error("READONLY You can't write against a read only replica.")
 _LOADING = Error("LOADING Redis is loading the dataset in memory")
@@ -35,13 +39,15 @@ class RedisHost:
         self.priority = 100
         self.saved_master = None  # as the config file says
         self.saved_writes = []
+        self.saved_history = None  # the replication id that the saved writes belong to
         self.server = None
         self.load_ms = 0
         self.info_stall_ms = 0
         self.told_role = None  # a lie
+        self.lag_ms = 0  # how far behind it applies its master's writes
         self.denies_info = False
         self._world = world
-        self._rng = rng
+        self.rng = rng
 
     @property
     def address(self):
@@ -55,7 +61,7 @@ class RedisHost:
         assert self.server is None
         self._world.network.power_on(self.host)
         process = self._world.spawn(self.host, self.name)
-        run_id = f"{self._rng.getrandbits(160):040x}"
+        run_id = f"{self.rng.getrandbits(160):040x}"
         self.server = RedisServer(process, self, run_id)
 
     def kill(self, *, loses_data):
@@ -69,10 +75,11 @@ class RedisHost:
         if self.server:
             self.server.process.vanish()
             self._world.network.power_off(self.host)
-            self._died(max(0, self.server.offset - self._rng.randint(0, 10)))
+            self._died(max(0, self.server.offset - self.rng.randint(0, 10)))
 
     def _died(self, writes_kept):
         self.saved_writes = self.server.writes[:writes_kept]
+        self.saved_history = self.server.history if self.saved_writes else None
         self.server = None
 
 
@@ -81,6 +88,9 @@ class RedisServer:
 
     def __init__(self, process, machine, run_id):
         self.process = process
+        self._rng = machine.rng
+        self.history = machine.saved_history or self._new_history()
+        self.former_history, self.former_end = "0" * 40, -1
         self.run_id = run_id
         self.writes = list(machine.saved_writes)
         self.master = None  # (host, port), or None for a master
@@ -88,6 +98,7 @@ class RedisServer:
         self.clients = {}
         self.link = None
         self._link_down_at = None
+        self._paused_until = 0.0
         self._loop = process.loop
         self._loading_until = self._loop.time() + machine.load_ms / 1000
         process.network.listen(process, lambda: _Client(self), machine.host, PORT)
@@ -110,12 +121,19 @@ class RedisServer:
     def link_is_up(self):
         return self.link is not None and self.link.is_synced
 
+    def _new_history(self):
+        """A replication id: whose writes these are."""
+        return f"{self._rng.getrandbits(160):040x}"
+
     # Replication
 
     def follow(self, master):
         """SLAVEOF: replicas of ours are dropped, as their history may not be ours any more."""
         if master == self.master:
             return
+        if master is None:
+            self.former_history, self.former_end = self.history, self.offset + 1
+            self.history = self._new_history()
         self.master = master
         self._link_down_at = None
         self._drop_replicas()
@@ -141,10 +159,10 @@ class RedisServer:
             self.link = None
             self._loop.call_later(LINK_RETRY_S, self._open_link)
 
-    def load(self, writes):
+    def load(self, history, writes):
         """Take over the master's data; replicas of ours have to do the same."""
         self._drop_replicas()
-        self.writes = writes
+        self.history, self.writes = history, writes
         self._loading_until = self._loop.time() + self.machine.load_ms / 1000
 
     def replicas(self):
@@ -168,6 +186,20 @@ class RedisServer:
 
     # What clients see
 
+    @property
+    def is_paused(self):
+        """Whether writes wait: CLIENT PAUSE ... WRITE."""
+        return self._loop.time() < self._paused_until
+
+    def pause(self, ms):
+        self._paused_until = self._loop.time() + ms / 1000
+        self._loop.call_later(ms / 1000 + 0.0001, self._go_on)
+        return OK
+
+    def _go_on(self):
+        for client in () if self.is_paused else list(self.clients):
+            client.go_on()
+
     def publish(self, channel, payload):
         subscribers = [client for client in self.clients if channel in client.channels]
         for client in subscribers:
@@ -185,9 +217,14 @@ class RedisServer:
             f"loading:{int(self.is_loading)}",
             "# Replication",
             f"role:{role}",
-            *(self._link_lines() if self.master else []),
+            *(self._link_lines() if self.master and role == "slave" else []),
             *self._replica_lines(),
+            f"master_replid:{self.history}",
+            f"master_replid2:{self.former_history}",
             f"master_repl_offset:{self.offset}",
+            f"second_repl_offset:{self.former_end}",
+            "# Keyspace",
+            *(("db0:keys=1,expires=0,avg_ttl=0",) if self.writes else ()),
         ]
         return "\r\n".join(lines) + "\r\n"
 
@@ -231,6 +268,7 @@ class _Client(asyncio.Protocol):
         self._parser = RequestParser()
         self._parser.authenticated = True
         self._transport = None
+        self._unread = deque()
         self._out = []
 
     def connection_made(self, transport):
@@ -249,8 +287,14 @@ class _Client(asyncio.Protocol):
         self._transport.write(encode(reply, 2))
 
     def data_received(self, data):
-        replies = [self._answer(words) for words in self._parser.feed(data)]
-        self._out.append(b"".join(encode(reply, 2) for reply in replies))
+        self._unread.extend(self._parser.feed(data))
+        self.go_on()
+
+    def go_on(self):
+        """Answer what was asked, up to a write that has to wait."""
+        unread = self._unread
+        while unread and not (self.server.is_paused and unread[0][0].upper() in _PAUSED):
+            self._out.append(encode(self._answer(unread.popleft()), 2))
         # A server that is kept busy by a request is so before it answers.
         if self.server.process.is_running:
             self._flush()
@@ -301,8 +345,14 @@ class _Client(asyncio.Protocol):
         return self.server.info()
 
     def _client(self, verb, *words):
-        if verb.upper() == b"SETNAME":
-            return OK
+        match verb.upper():
+            case b"SETNAME":
+                return OK
+            case b"PAUSE":
+                assert words[1].upper() == b"WRITE", words
+                return self.server.pause(int(words[0]))
+            case b"UNPAUSE":
+                return self.server.pause(0)
         assert (verb.upper(), words[0].upper()) == (b"KILL", b"TYPE"), words
         is_wanted = {b"normal": lambda it: not it.channels, b"pubsub": lambda it: it.channels}
         victims = [
@@ -318,6 +368,10 @@ class _Client(asyncio.Protocol):
         is_master = (host.upper(), port.upper()) == (b"NO", b"ONE")
         self.server.follow(None if is_master else (host.decode(), int(port)))
         return OK
+
+    def _failover(self, *_words):
+        """FAILOVER, which it does not know: as a Redis before 6.2."""
+        return Error("ERR unknown command 'failover'")
 
     def _config(self, verb):
         assert verb.upper() == b"REWRITE"
@@ -354,7 +408,7 @@ class _Client(asyncio.Protocol):
         if server.master and not server.link_is_up:
             return [b"NOMASTERLINK"]
         self.replica_port = self._announced_port
-        return [b"FULL", *server.writes]
+        return [b"FULL", server.history.encode(), *server.writes]
 
 
 _COMMANDS = {
@@ -362,6 +416,7 @@ _COMMANDS = {
     "info": _Client._info,
     "client": _Client._client,
     "slaveof": _Client._slaveof,
+    "failover": _Client._failover,
     "replicaof": _Client._slaveof,
     "config": _Client._config,
     "subscribe": _Client._subscribe,
@@ -384,6 +439,7 @@ class _MasterLink(asyncio.Protocol):
         self._parser.authenticated = True
         self._transport = None
         self._heard_at = server.process.loop.time()
+        self._late = deque()
         self._is_over = False
 
     def open(self):
@@ -433,17 +489,24 @@ class _MasterLink(asyncio.Protocol):
         for message in self._parser.feed(data):
             self._take(*message)
 
+    def _catch_up(self):
+        if self._late and not self._is_over:
+            self._server.write(self._late.popleft())
+
     def _take(self, kind, *values):
         server = self._server
         match kind:
             case b"NOMASTERLINK":
                 self._end()
             case b"FULL":
-                server.load(list(values))
+                server.load(values[0].decode(), list(values[1:]))
                 self.is_synced = True
+            case b"WRITE" if server.machine.lag_ms or self._late:
+                self._late.append(values[0])
+                loop = server.process.loop
+                loop.call_later(server.machine.lag_ms / 1000, self._catch_up)
             case b"WRITE":
-                server.writes.append(values[0])
-                server.feed([b"WRITE", values[0]])
+                server.write(values[0])
             case b"PUBLISH":
                 server.publish(*values)
                 server.feed([b"PUBLISH", *values])

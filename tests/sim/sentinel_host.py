@@ -1,9 +1,9 @@
 """A machine with one sentinel of the product on it.
 
 The product's own parts are joined here as `daemon` joins them: core, node, links, server,
-commands, notifier, config file. In the place of the real clock, disk and log stand those of the
-simulation. The rule it guards: nothing of the product is imitated, and whatever it tells anybody
-is seen by the observer at that moment.
+commands, notifier, config file, Raft member. In the place of the real clock, disk and log stand
+those of the simulation. The rule it guards: nothing of the product is imitated, and whatever it
+tells anybody is seen by the observer at that moment.
 """
 
 import asyncio
@@ -14,9 +14,14 @@ from sentinel_py.config import config, directives, rewrite
 from sentinel_py.core import views
 from sentinel_py.core.model import State
 from sentinel_py.core.sentinel import Sentinel
-from sentinel_py.links import Links
+from sentinel_py.links import LinkOptions, Links
 from sentinel_py.node import Node
 from sentinel_py.notify import Notifier
+from sentinel_py.raft import report
+from sentinel_py.raft.engine import Role
+from sentinel_py.raft.identity import Phase
+from sentinel_py.raft.member import Member
+from sentinel_py.server import raft_commands
 from sentinel_py.server.commands import CommandTable
 from sentinel_py.server.generic_commands import base_commands
 from sentinel_py.server.options import ServerOptions
@@ -76,28 +81,33 @@ class SentinelHost:
 
 
 class SentinelLife:
-    """One life of a sentinel; also the ``World`` of its node and the ``Host`` of its server."""
+    """One life of a sentinel; also ``World`` of its node, ``Host`` of its server and member."""
 
     def __init__(self, process, machine):
         self.process = process
         self.machine = machine
         self.config_file = CONFIG_FILE
         self.run_id = f"{machine.rng.getrandbits(160):040x}"
-
+        self.member = None
         self._config = config.load(CONFIG_FILE, disk=machine.disk)
         self.core = Sentinel(self._restored(), Random(machine.rng.getrandbits(64)))
-        self.node = Node(self.core, self, process.loop)
-        self.links = _SeenLinks(self)
-        table = CommandTable([*base_commands(), build(_SeenNode(self), self)])
-        self._acl = Acl.from_config(table)
-        self._server = _SimServer(ServerOptions(), table, self._acl, self)
-        self.publisher = _SeenNotifier(self, self._server.publish)
         machine.observer.started(self)
 
     def begin(self):
+        """Join the parts, now that the loop runs, and start them."""
+        self.node = Node(self.core, self, self.process.loop)
+        self.links = _SeenLinks(self)
+        rng = Random(self.machine.rng.getrandbits(64))
+        self.member = Member(self, _Storage(self.machine.disk), LinkOptions(), rng)
+        raft = raft_commands.build(self.member)
+        table = CommandTable([*base_commands(), build(_SeenNode(self), self, raft)])
+        self._acl = Acl.from_config(table)
+        self._server = _SimServer(ServerOptions(), table, self._acl, self)
+        self.publisher = _SeenNotifier(self, self._server.publish)
         task = self.process.loop.create_task(self._server.start())
         task.add_done_callback(asyncio.Future.result)
         self.node.start()
+        self.member.start()
 
     def _restored(self):
         state = State(myid="")
@@ -128,10 +138,26 @@ class SentinelLife:
         raise AssertionError(f"nobody has names here: {host}")
 
     def propose(self, effect):
-        raise AssertionError(f"not a member of a Raft cluster: {effect}")
+        self.machine.observer.proposed(self, effect)
+        self.member.propose(effect)
 
     def crash(self):
         self.machine.kill()
+
+    # Host of the member
+
+    def feed(self, event):
+        self.machine.observer.fed(self, event)
+        self.node.feed(event)
+
+    def save_state(self):
+        return self.save(self.state)
+
+    def notice(self, notice):
+        self.publisher.notice(notice)
+
+    def log(self, _level, text):
+        self.machine.observer.logged(self, text)
 
     # Host: what clients' commands ask of the node
 
@@ -150,7 +176,58 @@ class SentinelLife:
         self.node.hello(payload)
 
     def info_sections(self):
-        return [("Sentinel", views.sentinel_info(self.state, self.now(), 0, 0))]
+        pairs = views.sentinel_info(self.state, self.now(), 0, 0)
+        return [("Sentinel", pairs), ("Raft", report.info(self.member))]
+
+    # As others see it from above
+
+    @property
+    def is_member(self):
+        """Whether it is in a Raft cluster now, whatever it was or will be."""
+        return self.member is not None and self.member.driver is not None
+
+    @property
+    def votes_by_log(self):
+        """Whether it casts no vote of its own: it is a member, is to be one, or was."""
+        return self.state.raft is not None
+
+    @property
+    def has_halted(self):
+        """Whether its Raft journal could not be written: it does no more until it is restarted."""
+        return self.is_member and self.member.driver.status.role is Role.HALTED
+
+    def belief(self, name):
+        """Where it has a master, and since which epoch."""
+        master = self.state.masters[name]
+        return master.address.ip, master.address.port, master.config_epoch
+
+    def known_replicas(self, name):
+        replicas = self.state.masters[name].replicas.values()
+        return {(it.address.ip, it.address.port) for it in replicas}
+
+    def trouble(self, name, peers, replicas):
+        """What keeps it from being at rest, with so many others to know."""
+        master = self.state.masters[name]
+        down = [it.address.ip for it in master.instances() if it.is_down]
+        troubles = (
+            (len(master.peers) != peers, f"knows {len(master.peers)} peers"),
+            (len(master.replicas) != replicas, f"knows replicas {sorted(master.replicas)}"),
+            (master.failover, "is failing over"),
+            (down, f"sees down {down}"),
+            (self.state.is_tilted, "is in tilt"),
+        )
+        found = next((text for is_so, text in troubles if is_so), None)
+        return found or self._raft_trouble()
+
+    def _raft_trouble(self):
+        if self.member is None:
+            return "is not yet started"
+        if self.member.phase is Phase.CLASSIC:
+            return None
+        if not self.is_member:
+            return f"is no member, but {self.member.phase}"
+        status = self.member.driver.status
+        return None if status.leader and status.has_majority else "has no Raft leader"
 
     # Scripts and the log: none are kept
 
@@ -161,6 +238,27 @@ class SentinelLife:
         return []
 
     def write(self, level, text):
+        pass
+
+    def shutdown(self):
+        raise AssertionError("nobody shuts a sentinel down")
+
+
+class _Storage:
+    """Where the member keeps its files: on the one disk of the host."""
+
+    name = "/data/raft"
+
+    def __init__(self, disk):
+        self._disk = disk
+
+    def exists(self):
+        return True
+
+    def open(self):
+        return self._disk
+
+    def close(self):
         pass
 
 

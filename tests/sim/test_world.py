@@ -1,6 +1,7 @@
 """The simulated world itself: time, processes, connections and disks behave as real ones do."""
 
 import asyncio
+import socket
 from random import Random
 
 import pytest
@@ -194,6 +195,32 @@ def test_lost_way_swallows_bytes(world, client, server):
     near.transport.write(b"gone")
     world.run_ms(60_000)
     assert (far.data, near.lost, far.lost) == (b"", [], [])
+
+
+def test_lost_segments_come_late_and_in_order(world, client, server):
+    """TCP sends again what is lost, and holds back what came after it."""
+    near, far = connected(world, client, server)
+    world.network.loss = 0.5
+    for number in range(20):
+        near.transport.write(b"%d," % number)
+    world.run_ms(100)
+    assert len(far.data) < 50
+    world.run_ms(120_000)
+    assert far.data == b"".join(b"%d," % number for number in range(20))
+
+
+def test_unacknowledged_bytes_end_a_connection_that_asked_for_it(world, client, server):
+    """TCP_USER_TIMEOUT: whoever set it hears of a dead way; the other end does not."""
+    near, far = connected(world, client, server)
+    option = socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 3000
+    near.transport.get_extra_info("socket").setsockopt(*option)
+    near.transport.lose_way()
+    near.transport.write(b"gone")
+    world.run_ms(2900)
+    assert near.lost == []
+    world.run_ms(3500)
+    assert isinstance(near.lost[0], TimeoutError)
+    assert far.lost == []
 
 
 def test_killed_process_hangs_up(world, client, server):

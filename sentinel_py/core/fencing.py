@@ -1,0 +1,203 @@
+"""Fencing: without a majority, stop writes on a master that may have been replaced.
+
+A partition can leave a master with clients and a minority of the Raft cluster. What it acknowledges
+after the majority has promoted another one is lost. With ``fence-isolated-master yes`` it is not:
+
+- A member knows until when no other leader can have been at work (``contact_at``). The leader knows
+  it by its lease. A follower asks the leader, which answers while it has the lease; what counts is
+  the instant of the question, so it does not matter how long the answer took or where it waited.
+- A member whose contact is older than the fence lease pauses writes on the master that it reaches.
+- The leader promotes when each silent member must have done that. It gave its last proof to a
+  member when it answered, and that question was asked earlier. Proofs that others gave are older
+  than its lease: while an earlier leader had its own, nobody else could be elected. So a member
+  that was not heard since then counts as heard in that instant.
+- A member that only others can reach asks through them, lest one broken link stop a master. It
+  would not hear of a switch in time, so it gets no such answers while there may be one.
+
+The rule guarded: of these two waits, the one for the promotion is always the longer one. It holds
+for members that live. One that is dead, or stopped together with its master, fences nothing.
+"""
+
+from __future__ import annotations
+
+from sentinel_py.core import requests
+from sentinel_py.core.messages import Ask, ErrorReply, Level, RaftContact, Reply, Request
+from sentinel_py.core.model import (
+    DataNode,
+    Fence,
+    Instance,
+    Master,
+    Phase,
+    Raft,
+    Replica,
+    State,
+)
+from sentinel_py.core.turn import Turn, master_of
+
+LEASE_MAX_MS = 1_000
+"""More than an election takes, so that the loss of the leader alone stops no writes."""
+
+LEASE_MIN_MS = 250
+"""Less would be over before a second question to the leader has been answered."""
+
+SILENT_AFTER_MS = 250
+"""Members ask the leader every 100 ms: who has missed two of these is not in contact."""
+
+MARGIN_MS = 100
+"""For the way of the order to pause: a round trip to the master, and a busy member."""
+
+_DRIFT = 100
+"""One part in so many is how much faster another host's clock may run than ours."""
+
+PAUSE_MS = 5_000
+"""A pause ends by itself after so long if nobody is left to end or to renew it."""
+
+_NEVER = 2**62
+
+
+def is_wanted(state: State) -> bool:
+    """Whether contact with a majority matters to any master."""
+    return any(master.shared.fence_isolated_master for master in state.masters.values())
+
+
+def lease_ms(master: Master) -> int:
+    """How old a member's contact may become before it fences.
+
+    Of the shared options, so that all members hold the same. With a margin and an election before
+    it, a third of down-after is over before the master counts as down.
+    """
+    return max(LEASE_MIN_MS, min(master.shared.down_after_ms // 3, LEASE_MAX_MS))
+
+
+def contact(turn: Turn, event: RaftContact) -> None:
+    raft = turn.state.raft
+    assert raft is not None
+    raft.contact_at = max(event.at, raft.contact_at or event.at)
+    raft.is_current = event.is_current and (raft.leads or not raft.has_lease)
+    raft.heard_at, raft.relayed_at = dict(event.heard), dict(event.relayed)
+    for master in turn.state.masters.values():
+        attempt = master.failover
+        if master.fence.asked_at is not None or (attempt and attempt.phase is Phase.SEND):
+            turn.touch(master)
+
+
+# A member without a majority ---------------------------------------------------------------------
+
+
+def attend(turn: Turn, master: Master) -> int:
+    """Fence, renew the fence, or lift it; returns when to look again. In TILT, too: it is safe."""
+    raft = turn.state.raft
+    is_wanted_here = master.shared.fence_isolated_master
+    if raft is None or turn.state.myid not in raft.members or not is_wanted_here:
+        _lift(turn, master)
+        return _NEVER
+    lost_at = _contact_ends_at(turn, raft, master)
+    if turn.now >= lost_at:
+        return _hold(turn, master)
+    if raft.is_current:
+        _lift(turn, master)
+    return lost_at
+
+
+def _contact_ends_at(turn: Turn, raft: Raft, master: Master) -> int:
+    """When we have to fence; after a start, which nobody counts upon, once it has had its time.
+
+    What the file names may have been replaced before.
+    """
+    if raft.contact_at is not None:
+        return raft.contact_at + lease_ms(master)
+    if raft.joined_at is None:
+        raft.joined_at = turn.now
+    return raft.joined_at + LEASE_MAX_MS
+
+
+def _hold(turn: Turn, master: Master) -> int:
+    fence, link = master.fence, master.command
+    if not link.is_up:
+        return _NEVER
+    renew_at = turn.now
+    if fence.asked_at is not None and link.up_at <= fence.asked_at:
+        renew_at = fence.asked_at + PAUSE_MS // 2
+    if turn.now < renew_at:
+        return renew_at
+    fence.asked_at = turn.now
+    _order(turn, master, "PAUSE", str(PAUSE_MS), "WRITE", ask=Ask.FENCE)
+    return turn.now + PAUSE_MS // 2
+
+
+def _lift(turn: Turn, master: Master) -> None:
+    fence = master.fence
+    if fence.asked_at is None:
+        return
+    master.fence = Fence()
+    release(turn, master)
+    if fence.is_on:
+        turn.notice(Level.WARNING, "-fence", master)
+
+
+def take_answer(turn: Turn, owners: list[Instance], reply: Reply) -> None:
+    """The master's answer to a pause. Redis before 6.2 cannot pause writes alone, and refuses."""
+    master = owners[0]
+    if not isinstance(master, Master) or master.fence.asked_at is None:
+        return
+    fence = master.fence
+    if isinstance(reply.value, ErrorReply):
+        if not fence.is_refused:
+            fence.is_refused = True
+            text = f"Writes on {master.name} cannot be stopped: {reply.value.text}"
+            turn.log(Level.WARNING, text)
+    elif not fence.is_on:
+        fence.is_on = True
+        turn.notice(Level.WARNING, "+fence", master)
+        requests.ask_info(turn, master)  # its offset is a final one now
+
+
+def release(turn: Turn, node: DataNode) -> None:
+    """End a pause. Not within a transaction, which a server without this word would refuse."""
+    if node.command.is_up:
+        _order(turn, node, "UNPAUSE")
+
+
+def _order(turn: Turn, node: DataNode, *words: str, ask: Ask = Ask.FORGET) -> None:
+    master = master_of(node)
+    name = master.options.renamed.get("client", "CLIENT")
+    turn.send(node.command, Request((name, *words), ask, master.name))
+
+
+def is_mute(node: Instance) -> bool:
+    """Whether to publish nothing there: PUBLISH waits on a paused server, and all behind it."""
+    is_fenced = isinstance(node, Master) and node.fence.asked_at is not None
+    return is_fenced or is_former(node)
+
+
+def is_former(node: Instance) -> bool:
+    """Whether this master was replaced, maybe paused by others, and has not been demoted yet."""
+    is_demoted_later = isinstance(node, Replica) and node.demote
+    return is_demoted_later and master_of(node).shared.fence_isolated_master
+
+
+# The leader that promotes ------------------------------------------------------------------------
+
+
+def clear_at(turn: Turn, master: Master) -> int:
+    """When no member can let the old master take writes without knowing of its successor."""
+    raft = turn.state.raft
+    if raft is None or not master.shared.fence_isolated_master:
+        return turn.now
+    lease = lease_ms(master)
+    wait_ms = lease + lease // _DRIFT + MARGIN_MS
+    return max([turn.now, *(at + wait_ms for at in _last_words(turn, raft))])
+
+
+def _last_words(turn: Turn, raft: Raft) -> list[int]:
+    """When the silent members can have been given their last proof of contact.
+
+    Those that we answer through others only are silent, too: they would not hear of the switch.
+    """
+    found = []
+    for member in raft.members:
+        heard_at = raft.heard_at.get(member, 0)
+        is_silent = heard_at < raft.led_at or turn.now >= heard_at + SILENT_AFTER_MS
+        if member != turn.state.myid and is_silent:
+            found.append(max(heard_at, raft.relayed_at.get(member, 0), raft.led_at))
+    return found

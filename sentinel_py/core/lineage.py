@@ -1,0 +1,233 @@
+"""Lineage: whose data a server has, compared with what its master is known to have had.
+
+Of each master run id, replication ids, offset and number of keys are remembered. From that follows
+which replica may be promoted, whether a master has come back without its data (what is done then is
+in ``rescue``), and how far a former master had gone its own way.
+
+The rule guarded: what is unknown speaks against nobody. A replica is refused only for what its INFO
+and its master's have said.
+"""
+
+from __future__ import annotations
+
+from sentinel_py.core import requests
+from sentinel_py.core.messages import Level
+from sentinel_py.core.model import DataNode, Dataset, Lineage, Master, Replica, Role, State
+from sentinel_py.core.turn import Turn, master_of
+
+_NO_ID = "0" * 40
+
+
+def protects(state: State, master: Master) -> bool:
+    """Whether the data of a master that comes back empty are to be saved."""
+    wanted = master.shared.protect_empty_restart
+    return state.raft is not None if wanted is None else wanted
+
+
+def checks(state: State, master: Master) -> bool:
+    """Whether only a replica of the master's lineage may be promoted."""
+    wanted = master.shared.check_lineage
+    return state.raft is not None if wanted is None else wanted
+
+
+def is_kept(state: State, master: Master) -> bool:
+    """Whether what is known has to outlive this process."""
+    return protects(state, master) or checks(state, master)
+
+
+# What is known -----------------------------------------------------------------------------------
+
+
+def note(turn: Turn, node: DataNode, role: Role) -> None:
+    """Learn from a report which data there are; see whether a master has lost its own."""
+    data = node.dataset
+    assert data is not None
+    if not data.replid or data.is_loading:
+        return
+    if isinstance(node, Master) and role is Role.MASTER:
+        if protects(turn.state, node) and _has_come_back_empty(node, data):
+            _quarantine(turn, node)
+        else:
+            _remember(turn, node, data)
+            _tell_divergences(turn, node)
+    elif isinstance(node, Replica):
+        _note_replica(turn, node, data, role)
+
+
+def _note_replica(turn: Turn, replica: Replica, data: Dataset, role: Role) -> None:
+    master = replica.master
+    known = master.lineage
+    if master.emptied_at is not None:
+        turn.touch(master)
+    if role is Role.MASTER and replica.demote:
+        replica.parting = data
+        _tell_divergences(turn, master)
+    elif known is not None and data.replid == known.replid:
+        known.offset = max(known.offset, data.offset)
+
+
+def _remember(turn: Turn, master: Master, data: Dataset) -> None:
+    before = master.lineage
+    replid2 = data.replid2
+    if before and replid2 in ("", _NO_ID) and before.replid != data.replid:
+        # It has loaded its data from a file that does not say whose they are.
+        replid2 = before.replid
+    elif before and before.replid == data.replid and replid2 == _NO_ID:
+        replid2 = before.replid2
+    known = Lineage(master.run_id, data.replid, replid2, data.offset, data.keys or 0)
+    if before and before.replid == known.replid:
+        known.offset = max(known.offset, before.offset)
+    master.lineage = known
+    master.emptied_at = None  # if it was, then it has been restarted once more, with its data
+    # Offset and keys change all the time; the file need not be rewritten for that.
+    is_new = before is None or _identity(before) != _identity(known)
+    if is_new and is_kept(turn.state, master):
+        turn.save_soon()
+
+
+def _identity(known: Lineage) -> tuple[str, str, str, bool]:
+    return known.run_id, known.replid, known.replid2, known.keys > 0
+
+
+def _is_kin(known: Lineage, data: Dataset) -> bool:
+    """Whether one has grown out of the other."""
+    known_ids = {known.replid, known.replid2} - {"", _NO_ID}
+    return data.replid in known_ids or data.replid2 in known_ids
+
+
+def pass_on(
+    turn: Turn, master: Master, former: Replica, data: Dataset | None, successor: Replica
+) -> None:
+    """The master is another server now; what it is to have stays the same."""
+    former.dataset = former.parting = data
+    master.dataset = successor.dataset
+    master.emptied_at = None
+    if master.lineage is not None:
+        master.lineage.run_id = successor.run_id
+    if is_kept(turn.state, master):
+        # With the promotion a new history has begun, which the replicas are going to have.
+        requests.ask_info(turn, master)
+    _tell_divergences(turn, master)
+
+
+def forget(master: Master) -> None:
+    master.lineage = master.emptied_at = None
+
+
+# A former master ---------------------------------------------------------------------------------
+
+
+def _tell_divergences(turn: Turn, master: Master) -> None:
+    """Say what former masters had taken that their successor never got."""
+    data = master.dataset
+    if turn.state.raft is None or data is None:
+        return
+    for former in master.replicas.values():
+        parting = former.parting
+        if parting is None or parting.replid != data.replid2 or data.parted_offset < 0:
+            continue
+        former.parting = None
+        promoted_at = data.parted_offset - 1
+        if parting.offset > promoted_at:
+            where = f"{turn.state.shown(former.address)} {former.address.port}"
+            turn.notice(
+                Level.WARNING,
+                "+diverged",
+                text=f"master {master.name} {where} #offset {parting.offset} "
+                f"promotion {promoted_at} bytes {parting.offset - promoted_at}",
+                cause=master,
+            )
+
+
+# Empty restart -----------------------------------------------------------------------------------
+
+
+def _has_come_back_empty(master: Master, data: Dataset) -> bool:
+    known = master.lineage
+    if known is None or not known.run_id or master.run_id == known.run_id:
+        return False
+    if master.emptied_at is not None and master.run_id_at <= master.emptied_at:
+        return True
+    # Of the same history and further than we know, it may have been emptied by order.
+    is_newer = _is_kin(known, data) and data.parted_offset > known.offset
+    return data.is_all_new and not is_newer
+
+
+def is_in_doubt(state: State, node: DataNode) -> bool:
+    """Whether it is not known yet with which data a master comes back: its replicas wait, too."""
+    data = node.dataset
+    is_loading = isinstance(node, Master) and data is not None and data.is_loading
+    return is_loading and protects(state, master_of(node))
+
+
+def _quarantine(turn: Turn, master: Master) -> None:
+    if master.emptied_at is None:
+        master.emptied_at = turn.now
+        requests.refresh_replicas(turn, master)
+        turn.touch(master)
+
+
+def accept(turn: Turn, master: Master) -> None:
+    """Follow an emptied master after all: what it has now is what it is to have."""
+    master.emptied_at = None
+    if master.dataset is not None and master.dataset.replid:
+        _remember(turn, master, master.dataset)
+
+
+def keys_lost(master: Master) -> int:
+    """How many keys an emptied master had, by the last that it or its replicas have said."""
+    assert master.lineage is not None
+    kept = [data.keys or 0 for data in _heirs(master) if data is not None]
+    return max([master.lineage.keys, *kept])
+
+
+def has_lost_data(replica: Replica) -> bool:
+    """Whether a replica that was to save an emptied master's data has copied the void instead."""
+    master, data = replica.master, replica.dataset
+    if master.emptied_at is None or master.lineage is None or data is None or not data.replid:
+        return False
+    return data.keys == 0 or not _is_kin(master.lineage, data)
+
+
+def may_be_saved(master: Master) -> bool:
+    """Whether any replica may still have what an emptied master has lost."""
+    return any(data is None or data.keys != 0 for data in _heirs(master))
+
+
+def _heirs(master: Master) -> list[Dataset | None]:
+    """What replicas have, as far as it comes from the master's history or may do so."""
+    known = master.lineage
+    assert known is not None
+    found = [replica.dataset for replica in master.replicas.values()]
+    return [data for data in found if not data or not data.replid or _is_kin(known, data)]
+
+
+# Who may be promoted -----------------------------------------------------------------------------
+
+
+def why_not(state: State, replica: Replica) -> str:
+    """Why a replica's data forbid its promotion; empty if they do not, as far as they are known."""
+    master = replica.master
+    known, data = master.lineage, replica.dataset
+    if known is None or data is None or not data.replid or not _is_judged(state, master):
+        return ""
+    if data.is_loading:
+        return "is loading"
+    if data.keys == 0 and has_lost_data(replica):
+        return "has lost its data"
+    if not _is_kin(known, data):
+        return f"has another history, {data.replid}, not {known.replid}"
+    lag = known.offset - data.offset
+    if 0 < master.shared.max_promotion_lag < lag:
+        return f"is {lag} bytes behind offset {known.offset}"
+    return ""
+
+
+def is_at_risk(state: State, replica: Replica) -> bool:
+    """Whether a transfer is under way whose end will replace its data; until then it has them."""
+    data = replica.dataset
+    return data is not None and data.is_syncing and _is_judged(state, replica.master)
+
+
+def _is_judged(state: State, master: Master) -> bool:
+    return master.emptied_at is not None or checks(state, master)

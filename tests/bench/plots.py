@@ -1,0 +1,163 @@
+"""`scripts/bench plot`: pictures and a table for the README, out of the files of saved runs."""
+
+import json
+from pathlib import Path
+from statistics import median
+
+import click
+
+from .failover import LAST, MARKS, WRITE
+from .figures import p90
+
+COLOURS = {"raft": "#2a6f97", "classic": "#89c2d9", "original": "#c9ada7"}
+LABELS = {"raft": "sentinel_py, Raft", "classic": "sentinel_py, classic", "original": "original"}
+# What of a scale run grows with the number of masters.
+GROWING = {
+    "sentinel CPU": "% of a core",
+    "memory": "MiB",
+    "discovery": "s",
+    "query p99": "ms",
+    "last switch": "s",
+}
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+@click.option("--to", default=".", show_default=True, help="Where the pictures go.")
+def plot(files, to):
+    """PNG pictures of saved runs, and a table of them in Markdown."""
+    folder = Path(to)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        run = json.loads(Path(file).read_text())
+        if run["kind"] not in DRAWN:
+            raise click.UsageError(f"{file}: no plot of a run of '{run['kind']}'")
+        draw, tabulate = DRAWN[run["kind"]]
+        click.echo(f"{made_on(run)}\n")
+        click.echo("\n".join(tabulate(run["rows"])) + "\n")
+        for name, figure in draw(run["rows"]):
+            figure.savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
+            click.echo(f"{folder / name}.png", err=True)
+
+
+def made_on(run):
+    """Where the figures come from, without which they mean nothing."""
+    machine, versions = run["machine"], run["versions"]
+    software = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return (
+        f"{run['when']}, {machine['cpu']}, {machine['cores']} cores, {machine['system']}; "
+        f"{software}."
+    )
+
+
+# Failovers ---------------------------------------------------------------------------------------
+
+
+def failover_table(rows):
+    """One line for each kind of failover, medians and slowest tenths."""
+    contenders = present(rows)
+    head = ["failover", "down-after", "figure, ms", *(LABELS[name] for name in contenders)]
+    yield line(head)
+    yield line(["---"] * 3 + ["---:"] * len(contenders))
+    for mode, down_after in kinds(rows):
+        for mark in (LAST, WRITE, "lost writes"):
+            found = [values(rows, mode, down_after, name, mark) for name in contenders]
+            if any(found):
+                cells = [f"{median(v):.0f} (p90 {p90(v):.0f})" if v else "-" for v in found]
+                wait = "-" if mode == "manual" else str(down_after)
+                yield line([mode, wait, mark, *cells])
+
+
+def failover_figures(rows):
+    """For each down-after, the steps of each kind of failover, side by side."""
+    for down_after in sorted({row["down_after"] for row in rows}):
+        modes = [mode for mode, wait in kinds(rows) if wait == down_after]
+        figure, axes = canvas(len(modes))
+        for mode, ax in zip(modes, axes, strict=True):
+            draw_steps(ax, rows, mode, down_after)
+            ax.set_title(mode)
+        axes[0].set_ylabel("ms since it was caused, median")
+        axes[0].legend(fontsize="small")
+        yield f"failover-{down_after}", figure
+
+
+def draw_steps(ax, rows, mode, down_after):
+    for name in present(rows):
+        steps = [(mark, values(rows, mode, down_after, name, mark)) for mark in MARKS]
+        steps = [(mark, median(found)) for mark, found in steps if found]
+        ax.plot(*zip(*steps, strict=True), marker="o", color=COLOURS[name], label=LABELS[name])
+    if mode != "manual":
+        ax.axhline(down_after, color="grey", linestyle=":")
+    ax.set_yscale("log")
+    ax.tick_params(axis="x", rotation=60)
+
+
+def kinds(rows):
+    return list(dict.fromkeys((row["mode"], row["down_after"]) for row in rows))
+
+
+def values(rows, mode, down_after, contender, mark):
+    kind = (mode, down_after, contender)
+    return [
+        row[mark]
+        for row in rows
+        if (row["mode"], row["down_after"], row["contender"]) == kind and mark in row
+    ]
+
+
+# Scale -------------------------------------------------------------------------------------------
+
+
+def scale_table(rows):
+    """One line for each number of masters and contender."""
+    figures = [name for name in rows[0] if name not in ("masters", "contender")]
+    yield line(["masters", "sentinels", *figures])
+    yield line(["---:", "---", *["---:"] * len(figures)])
+    for row in rows:
+        cells = ["-" if row[name] is None else f"{row[name]:.4g}" for name in figures]
+        yield line([str(row["masters"]), LABELS[row["contender"]], *cells])
+
+
+def scale_figures(rows):
+    """How each figure grows with the number of masters."""
+    figure, axes = canvas(len(GROWING))
+    for (name, unit), ax in zip(GROWING.items(), axes, strict=True):
+        for contender in present(rows):
+            points = [
+                (row["masters"], row[name])
+                for row in rows
+                if row["contender"] == contender and row[name] is not None
+            ]
+            if points:
+                style = {"color": COLOURS[contender], "label": LABELS[contender]}
+                ax.plot(*zip(*points, strict=True), marker="o", **style)
+        ax.set(title=f"{name}, {unit}", xlabel="masters", xscale="log", yscale="log")
+    axes[0].legend(fontsize="small")
+    yield "scale", figure
+
+
+# Both --------------------------------------------------------------------------------------------
+
+
+def canvas(count):
+    import matplotlib  # takes a second to load, which the other benchmarks need not wait for
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, count, figsize=(4 * count, 4), squeeze=False)
+    return figure, list(axes[0])
+
+
+def present(rows):
+    return [name for name in COLOURS if any(row["contender"] == name for row in rows)]
+
+
+def line(cells):
+    return f"| {' | '.join(cells)} |"
+
+
+DRAWN = {
+    "failover": (failover_figures, failover_table),
+    "scale": (scale_figures, scale_table),
+}

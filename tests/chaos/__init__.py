@@ -1,0 +1,1 @@
+"""Five hosts that are network namespaces, faults at the worst moments, and an account of them."""

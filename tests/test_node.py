@@ -1,0 +1,100 @@
+"""The loop around the core: what is saved together, and what waits for the disk."""
+
+import asyncio
+from random import Random
+
+import pytest
+
+from sentinel_py.core.messages import LinkUp, Monitor, Remove
+from sentinel_py.core.model import LinkState, State
+from sentinel_py.core.sentinel import Sentinel
+from sentinel_py.node import Node
+
+PATIENCE_S = 5
+
+
+class World:
+    """Everything outside, which notes in what order it was used."""
+
+    def __init__(self):
+        self.seen = []
+        self.links = self.publisher = self
+
+    def now(self):
+        return int(asyncio.get_running_loop().time() * 1000)
+
+    def save(self, state):
+        self.seen.append("save")
+        return True
+
+    def open(self, effect):
+        self.seen.append(f"open {effect.kind.value}")
+
+    def send(self, effect):
+        self.seen.append(f"send {effect.requests[-1].args[0]}")
+
+    def close(self, link_id):
+        self.seen.append("close")
+
+    def flush(self):
+        pass
+
+    def notice(self, notice):
+        self.seen.append(notice.name)
+
+    def log(self, line):
+        pass
+
+
+@pytest.fixture
+async def node():
+    world = World()
+    made = Node(Sentinel(State(myid="a" * 40), Random(1)), world, asyncio.get_running_loop())
+    made.start()
+    yield made, world
+    made.stop()
+
+
+def monitor(name):
+    return lambda ticket: Monitor(ticket, name, "127.0.0.1", "6379", "2")
+
+
+async def test_what_arrives_together_is_saved_once(node):
+    """Two orders in one round of the loop cost one save, and nothing of them leaves before it."""
+    node, world = node
+    answers = [node.order(monitor(name), str) for name in ("first", "second")]
+    assert world.seen == []
+    async with asyncio.timeout(PATIENCE_S):
+        await asyncio.gather(*answers)
+    assert world.seen.count("save") == 1
+    assert world.seen[0] == "save"
+    assert world.seen.count("+monitor") == 2
+
+
+async def test_what_comes_behind_a_save_waits_for_it(node):
+    """Effects keep their order, also those of a step that saves nothing."""
+    node, world = node
+    answer = node.order(monitor("first"), str)
+    link = node.state.masters["first"].command
+    node.feed(LinkUp(link.id, "127.0.0.1"))
+    assert link.state is LinkState.UP
+    assert world.seen == []
+    await answer
+    assert world.seen.index("save") < world.seen.index("open cmd") < world.seen.index("send PING")
+
+
+async def test_a_close_does_not_wait(node):
+    """The core takes no more inputs of a link that it has closed, so all that is held leaves."""
+    node, world = node
+    await node.order(monitor("first"), str)
+    world.seen.clear()
+    assert node.order(lambda ticket: Remove(ticket, "first"), str) == "None"
+    assert world.seen == ["save", "-monitor", "close", "close"]
+
+
+async def test_what_is_held_leaves_when_the_node_stops(node):
+    """An order that was taken is on disk when the process ends."""
+    node, world = node
+    node.order(monitor("first"), str)
+    node.stop()
+    assert world.seen[:2] == ["save", "+monitor"]
