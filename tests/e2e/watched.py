@@ -9,8 +9,9 @@ from sentinel_py.local import eventually, wait_ready
 from .group import FAILOVER_WITHIN_MS, ask, follows, master_port, new_master, rows, settle
 
 # An old master that returns is told to follow after four hellos and at the next INFO: by default,
-# ten seconds later.
-HASTE = ("SENTINEL", "DEBUG", "info-period", "1000", "publish-period", "500")
+# ten seconds later. The original pings once a second: with down-after 1000, one answer that is late
+# would be a death.
+HASTE = ("SENTINEL", "DEBUG", "info-period", "1000", "publish-period", "500", "ping-period", "100")
 
 
 class Watched:
