@@ -94,10 +94,12 @@ def tell_members(turn: Turn, master: Master) -> None:
 
 
 def take_report(turn: Turn, report: DownReport) -> None:
-    """Book what a member sees of the master."""
+    """Book what a member sees of the master, unless a switch has come between."""
     master = turn.state.masters.get(report.master)
     peer = master.peers.get(report.run_id) if master else None
     if master is None or peer is None or not _is_member(turn, peer):
+        return
+    if report.config_epoch != master.config_epoch:
         return
     peer.says_down = report.down
     peer.answered_at = turn.now

@@ -218,10 +218,14 @@ class Flush:
 
 @dataclass(frozen=True, slots=True)
 class DownReport:
-    """A fellow member of the Raft cluster tells what it sees of a master."""
+    """A fellow member of the Raft cluster tells what it sees of a master.
+
+    Which one it means is told by the config epoch: after a switch there is another at that name.
+    """
 
     run_id: str
     master: str
+    config_epoch: int
     down: bool
 
 

@@ -148,8 +148,10 @@ def report_down(turn: Turn, peer: Peer) -> None:
     """Tell a fellow member of the Raft cluster whether we see the master down."""
     master = peer.master
     peer.asked_at = turn.now
-    words = ("SENTINEL", "RAFT", "REPORT", turn.state.myid, master.name, str(int(master.is_down)))
-    turn.send(peer.command, Request(words, Ask.FORGET, master.name))
+    told = (turn.state.myid, master.name, str(master.config_epoch), str(int(master.is_down)))
+    turn.send(
+        peer.command, Request(("SENTINEL", "RAFT", "REPORT", *told), Ask.FORGET, master.name)
+    )
 
 
 def down_question(state: State, master: Master) -> tuple[str, ...]:

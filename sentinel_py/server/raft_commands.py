@@ -113,11 +113,11 @@ def _prove(member: Member, session: Session, words: list[str]) -> Answer:
 
 def _report(member: Member, _session: Session, words: list[str]) -> Answer:
     """A fellow member tells what it sees of a master; what does not fit changes nothing."""
-    run_id, master, down = words
-    if down not in ("0", "1"):
+    run_id, master, epoch, down = words
+    if down not in ("0", "1") or not (epoch.isdecimal() and len(epoch) < 20):
         return Error("ERR syntax error")
     if run_id in member.addresses and run_id != member.run_id:
-        member.host.feed(DownReport(run_id, master, down == "1"))
+        member.host.feed(DownReport(run_id, master, int(epoch), down == "1"))
     return OK
 
 
@@ -131,5 +131,5 @@ _WORDS: dict[str, tuple[range, _Word]] = {
     "form": (range(1), _form),
     "hello": (range(1, 16), _hello),
     "prove": (range(1, 2), _prove),
-    "report": (range(3, 4), _report),
+    "report": (range(4, 5), _report),
 }

@@ -322,14 +322,25 @@ def test_a_lease_that_comes_back_begins_nothing_twice(members):
     assert sum("+try-failover" in line for line in members.notices[0]) == 1
 
 
-def test_members_report_instead_of_asking(members):
-    """ODOWN at the leader needs no question: the members' reports make the quorum."""
+def report_down(members, config_epoch):
     for number, run_id in enumerate(IDS[1:]):
         hello = f"10.0.1.{number},26379,{run_id},0,m,{MASTER},1,0"
         members.step(0, DirectHello(hello))
-        members.step(0, DownReport(run_id, "m", True))
+        members.step(0, DownReport(run_id, "m", config_epoch, True))
+
+
+def test_members_report_instead_of_asking(members):
+    """ODOWN at the leader needs no question: the members' reports make the quorum."""
+    report_down(members, members.master(0).config_epoch)
     assert members.master(0).is_odown
     assert members.master(0).leader == IDS[0]
+
+
+def test_a_report_about_the_master_before_the_switch_is_no_report(members):
+    """Who has seen the old master die and comes too late does not bring down the new one."""
+    members.master(0).config_epoch = 1
+    report_down(members, 0)
+    assert not members.master(0).is_odown
 
 
 def test_a_vote_for_an_outsider_goes_through_the_log(members):

@@ -345,5 +345,5 @@ async def test_strangers_change_nothing(tmp_path):
         assert "not reached" in await only.raft("ADD", "127.0.0.1:1")
         assert "last member" in await only.raft("REMOVE", only.myid)
         assert (await only.raft("HELP"))[0].startswith("SENTINEL RAFT <subcommand>")
-        assert await only.raft("REPORT", "x", "m", "1") == "OK"
+        assert await only.raft("REPORT", "x", "m", "0", "1") == "OK"
         assert set(only.status.members) == {only.myid}
