@@ -1,17 +1,16 @@
 """The Raft core: commit latency, what idling costs, and a failover that outlives its leader."""
 
-import os
 import time
 
 import click
 import redis
 
-from sentinel_py.local import HOST, Sandbox, eventually, monitor, wait_ready
+from sentinel_py.local import HOST, Sandbox, eventually, monitor, raft_peers, wait_ready
 
 from .figures import show
+from .usage import cpu_s
 
 NAME = "bench"
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @click.command()
@@ -33,8 +32,8 @@ def raft(members, rounds, idle):
 
 def start_members(sandbox, count, lines=()):
     ports = [sandbox.port() for _ in range(count)]
-    peers = "sentinel raft-peers " + " ".join(f"{HOST}:{port}" for port in ports)
-    nodes = [sandbox.sentinel([peers, *lines], port=port) for port in ports]
+    lines = [raft_peers(ports), *lines]
+    nodes = [sandbox.sentinel(lines, port=port) for port in ports]
     wait_ready(nodes)
     eventually(lambda: leader_of(nodes), what="Raft leader")
     return nodes
@@ -65,34 +64,31 @@ def show_commits(nodes, rounds):
     ask(leader, "MONITOR", NAME, HOST, "1", "2")
     rows = []
     for who, node in (("leader", leader), ("a follower", follower)):
-        with redis.Redis(HOST, node.port) as client:
-            rows.append((f"SENTINEL SET on {who}", commits(client, rounds * 10), "ms"))
+        for how, pause_s in (("one after the other", 0), ("now and then", 0.02)):
+            with redis.Redis(HOST, node.port) as client:
+                taken = commits(client, rounds * 10, pause_s)
+            rows.append((f"SENTINEL SET on {who}, {how}", taken, "ms"))
     show(f"Commit, {len(nodes)} members on one machine, fsync on", rows)
     ask(leader, "REMOVE", NAME)
 
 
-def commits(client, count):
+def commits(client, count, pause_s):
+    """Milliseconds of each; after a pause, the processors have to be woken up, too."""
     taken = []
     for number in range(count):
         began_at = time.perf_counter()
         client.execute_command("SENTINEL", "SET", NAME, "failover-timeout", str(1000 + number))
         taken.append((time.perf_counter() - began_at) * 1000)
-        time.sleep(0.02)
+        time.sleep(pause_s)
     return taken
 
 
 def show_idle(nodes, seconds):
-    before = [cpu_seconds(node.pid) for node in nodes]
+    before = [cpu_s(node.pid) for node in nodes]
     time.sleep(seconds)
-    used = [cpu_seconds(node.pid) - start for node, start in zip(nodes, before, strict=True)]
+    used = [cpu_s(node.pid) - start for node, start in zip(nodes, before, strict=True)]
     shares = [share / seconds * 100 for share in used]
     show("Idle, per member, watching nothing", [("share of a core", shares, "%")])
-
-
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
 
 def leader_dies(members):
