@@ -7,7 +7,6 @@ the operator got wrong becomes one clear text and exit code 1.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import random
 import secrets
@@ -26,7 +25,7 @@ from sentinel_py.core.messages import Input, Level, Notice, Propose
 from sentinel_py.core.model import Settings, State
 from sentinel_py.core.sentinel import Sentinel
 from sentinel_py.links import LinkOptions, Links
-from sentinel_py.logs import LogFile, LogOptions
+from sentinel_py.logs import LogFile, LogOptions, bridge_logging
 from sentinel_py.node import Node
 from sentinel_py.notify import Notifier
 from sentinel_py.raft import report
@@ -116,7 +115,7 @@ class Daemon:
         """Start everything, serve until told to end, and end in order."""
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
-        _bridge_logging(self._log)
+        bridge_logging(self._log)
         try:
             self._assemble()
             self._announce_start()
@@ -343,21 +342,3 @@ def _rename(table: CommandTable, statement: config.Statement) -> None:
 
 def _is_executable(path: str) -> bool:
     return Path(path).is_file() and os.access(path, os.X_OK)
-
-
-class _LogBridge(logging.Handler):
-    """Lets modules that use ``logging`` write into the sentinel's log."""
-
-    def __init__(self, log: LogFile) -> None:
-        super().__init__()
-        self._log = log
-
-    def emit(self, record: logging.LogRecord) -> None:
-        level = Level.WARNING if record.levelno >= logging.WARNING else Level.VERBOSE
-        self._log.write(level, record.getMessage())
-
-
-def _bridge_logging(log: LogFile) -> None:
-    root = logging.getLogger()
-    root.handlers[:] = [_LogBridge(log)]
-    root.setLevel(logging.INFO)

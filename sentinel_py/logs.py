@@ -7,6 +7,7 @@ comes from outside, one call makes one line.
 
 from __future__ import annotations
 
+import logging
 import os
 import syslog
 import time
@@ -97,6 +98,24 @@ class LogFile:
 
     def _open(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+class _Bridge(logging.Handler):
+    def __init__(self, log: LogFile) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = Level.WARNING if record.levelno >= logging.WARNING else Level.VERBOSE
+        for line in self.format(record).splitlines():
+            self._log.write(level, line)
+
+
+def bridge_logging(log: LogFile) -> None:
+    """Let modules that use ``logging`` write into the sentinel's log."""
+    root = logging.getLogger()
+    root.handlers[:] = [_Bridge(log)]
+    root.setLevel(logging.INFO)
 
 
 def _now() -> str:

@@ -1,5 +1,6 @@
 """Log lines in files, on stdout and in syslog; and notices on their way there."""
 
+import logging
 import os
 import re
 import syslog
@@ -7,7 +8,7 @@ import syslog
 import pytest
 
 from sentinel_py.core.messages import Level, Log, Notice, RunScript
-from sentinel_py.logs import LogFile, LogOptions
+from sentinel_py.logs import LogFile, LogOptions, bridge_logging
 from sentinel_py.notify import MAX_TEXT_BYTES, Notifier
 
 LINE = re.compile(r"(\d+):X \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d\.\d{3} ([.*#-]) (.*)\n")
@@ -41,6 +42,22 @@ def test_line_format(log, path):
         ("#", "+WARNING é"),
     ]
     assert path.read_text().startswith(f"{os.getpid()}:X ")
+
+
+def test_what_modules_log(log, path, monkeypatch):
+    """What an exception says is not lost, and each of its lines is a line."""
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    bridge_logging(log)
+    try:
+        raise LookupError("no such thing")
+    except LookupError:
+        logging.getLogger("sentinel_py.raft").exception("Entry %d", 7)
+    logging.getLogger("sentinel_py.raft").info("all is well")
+    written = lines(path)
+    assert written[0] == ("#", "Entry 7")
+    assert written[-2:] == [("#", "LookupError: no such thing"), ("-", "all is well")]
 
 
 @pytest.mark.parametrize(
