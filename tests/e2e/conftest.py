@@ -2,7 +2,15 @@
 
 import pytest
 
+from sentinel_py.local import sentinel_program
+
 from .group import Listener, settle, start_cluster, start_sentinels, watch
+
+
+@pytest.fixture
+def ours():
+    """Our own program, for what no other one has."""
+    return sentinel_program()
 
 
 @pytest.fixture

@@ -3,19 +3,13 @@
 import pytest
 import redis
 
-from sentinel_py.local import HOST, eventually, sentinel_program
+from sentinel_py.local import HOST, eventually
 
 from .group import NAME, PATIENCE, ask, settle, start_cluster, watch
-from .test_raft import follower_of, leader_of, start_members
+from .members import follower_of, leader_of, start_members
 
 # A lease of a second, less than which a busy test machine may need for an election.
 PATIENT = {"down_after_milliseconds": 3000}
-
-
-@pytest.fixture
-def program():
-    """Only ours fences."""
-    return sentinel_program()
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 import pytest
 
-from sentinel_py.local import eventually, sentinel_program
+from sentinel_py.local import eventually
 
 from .group import NAME, ask, follows, master_port, settle, start_cluster, watch
-from .test_raft import config, leader_of, start_members
+from .members import config, leader_of, start_members
 
 ROUNDS = 3
 KEYS = 100
@@ -13,12 +13,6 @@ KEYS = 100
 # on its disk, and does not come back empty.
 WITHOUT_A_DISK = {"repl-diskless-sync-delay": "5", "rdb-del-sync-files": "yes"}
 PATIENT = {"down_after_milliseconds": 5000}
-
-
-@pytest.fixture
-def program():
-    """Only ours looks at the data."""
-    return sentinel_program()
 
 
 @pytest.fixture

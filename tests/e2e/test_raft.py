@@ -5,7 +5,7 @@ import shutil
 import pytest
 from redis.exceptions import ResponseError
 
-from sentinel_py.local import HOST, eventually, sentinel_program, wait_ready
+from sentinel_py.local import HOST, eventually, wait_ready
 
 from .group import (
     NAME,
@@ -14,70 +14,17 @@ from .group import (
     master_port,
     master_row,
     new_master,
-    pairs,
     settle,
     start_cluster,
     start_sentinels,
     watch,
 )
-
-
-@pytest.fixture
-def program():
-    """Only ours knows Raft."""
-    return sentinel_program()
-
-
-def start_members(box, count=3, lines=(), extra=()):
-    ports = [box.port() for _ in range(count)]
-    peers = " ".join(f"{HOST}:{port}" for port in ports)
-    own = [*lines, f"sentinel raft-peers {peers}", *extra]
-    members = [box.sentinel(own, port=port) for port in ports]
-    wait_ready(members)
-    return members
-
-
-def raft(server, *words):
-    return ask(server, "SENTINEL", "RAFT", *words)
-
-
-def status(server):
-    return pairs(raft(server, "STATUS"))
-
-
-def leader_of(servers):
-    """Wait until these follow one leader among them; its server."""
-
-    def agreed():
-        views = [status(server) for server in servers]
-        leaders = {view.get("leader") for view in views}
-        leading = [
-            server
-            for server, view in zip(servers, views, strict=True)
-            if view["role"] == "leader" and view["has_lease"] == "1"
-        ]
-        return leading[0] if len(leading) == 1 and len(leaders) == 1 else None
-
-    return eventually(agreed, what="Raft leader")
-
-
-def follower_of(servers):
-    leader = leader_of(servers)
-    return leader, next(server for server in servers if server is not leader)
-
-
-def has_members(server, servers):
-    addresses = sorted(pairs(row)["addr"] for row in raft(server, "MEMBERS"))
-    return addresses == sorted(server.address for server in servers)
+from .members import config, follower_of, has_members, leader_of, raft, start_members, status
 
 
 def watches(server, port):
     """Whether it names a master at this port; at first it may know of none."""
     return ask(server, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME) == [HOST, str(port)]
-
-
-def config(server):
-    return (server.folder / "sentinel.conf").read_text()
 
 
 @pytest.mark.parametrize("count", [3, 5])
@@ -205,10 +152,10 @@ def test_shutdown_of_the_leader_waits_for_the_next(sandbox):
     assert "+raft-leader" in new.log
 
 
-def test_a_classic_group_becomes_a_cluster(sandbox, program):
+def test_a_classic_group_becomes_a_cluster(sandbox, ours):
     """FORM on any of them, without a restart; the files name the members from then on."""
     cluster = start_cluster(sandbox)
-    sentinels = start_sentinels(sandbox, watch(cluster), program)
+    sentinels = start_sentinels(sandbox, watch(cluster), ours)
     settle(sentinels, cluster)
     assert raft(sentinels[1], "FORM") == "OK"
     leader_of(sentinels)
@@ -226,16 +173,16 @@ def test_a_classic_group_becomes_a_cluster(sandbox, program):
 
 
 @pytest.mark.skipif(not shutil.which("redis-sentinel"), reason="needs redis-sentinel")
-def test_a_group_with_an_original_sentinel_stays_classic(sandbox, program):
+def test_a_group_with_an_original_sentinel_stays_classic(sandbox, ours):
     """FORM is all or nothing, and says who cannot be a member."""
     cluster = start_cluster(sandbox)
-    ours = start_sentinels(sandbox, watch(cluster), program, count=2)
+    sentinels = start_sentinels(sandbox, watch(cluster), ours, count=2)
     (original,) = start_sentinels(sandbox, watch(cluster), ["redis-sentinel"], count=1)
-    settle([*ours, original], cluster)
+    settle([*sentinels, original], cluster)
     with pytest.raises(ResponseError, match=f"{original.address}.*is not sentinel_py"):
-        raft(ours[0], "FORM")
-    assert [status(it)["role"] for it in ours] == ["classic", "classic"]
-    assert not any("raft-peers" in config(it) for it in ours)
+        raft(sentinels[0], "FORM")
+    assert [status(it)["role"] for it in sentinels] == ["classic", "classic"]
+    assert not any("raft-peers" in config(it) for it in sentinels)
 
 
 def test_a_notice_tells_of_each_change(sandbox):

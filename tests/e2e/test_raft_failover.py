@@ -21,7 +21,7 @@ from .group import (
     start_sentinels,
     watch,
 )
-from .test_raft import leader_of, start_members
+from .members import leader_of, start_members
 from .watched import Watched
 
 # At failover-timeout 180000 the original rests for six minutes when a leader has died.

@@ -15,7 +15,7 @@ import redis
 from sentinel_py.local import HOST, eventually, wait_ready
 
 from .group import PATIENCE, ask, pairs
-from .test_raft import config, leader_of, start_members, status
+from .members import config, leader_of, start_members, status
 
 WRITERS = 2
 # An order is answered within two seconds, and one more for a busy machine.

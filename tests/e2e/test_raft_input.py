@@ -4,17 +4,11 @@ import shutil
 
 import pytest
 
-from sentinel_py.local import HOST, eventually, raft_peers, sentinel_program, wait_ready
+from sentinel_py.local import HOST, eventually, raft_peers, wait_ready
 
 from .group import ask, new_master, settle, start_cluster, watch
-from .test_raft import config, leader_of, raft, start_members, status
+from .members import config, leader_of, raft, start_members, status
 from .test_start import EXAMPLE
-
-
-@pytest.fixture
-def program():
-    """Only ours knows Raft."""
-    return sentinel_program()
 
 
 def start(box, *lines, port=0):
@@ -212,7 +206,7 @@ def test_the_way_back_to_classic_mode(sandbox):
     new_master(members, cluster.master)
 
 
-def test_the_shipped_example_is_raft_mode_and_classic_is_a_line_away(sandbox, program):
+def test_the_shipped_example_is_raft_mode_and_classic_is_a_line_away(sandbox, ours):
     """It looks for the three hosts; without the one line it is a classic sentinel."""
     lines = [it for it in EXAMPLE.read_text().splitlines() if not it.startswith("port ")]
     example = start(sandbox, *lines)

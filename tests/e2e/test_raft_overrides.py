@@ -3,18 +3,12 @@
 import pytest
 from redis.exceptions import ResponseError
 
-from sentinel_py.local import HOST, eventually, sentinel_program, wait_ready
+from sentinel_py.local import HOST, eventually, wait_ready
 
 from .group import NAME, ask, master_row
-from .test_raft import config, leader_of, start_members
+from .members import config, leader_of, start_members
 
 OVERRIDE = f"sentinel local-override {NAME} down-after-milliseconds 700"
-
-
-@pytest.fixture
-def program():
-    """Only ours knows Raft."""
-    return sentinel_program()
 
 
 def down_after(servers):

@@ -10,8 +10,7 @@ from sentinel_py.local import HOST, eventually, sentinel_program
 
 from .certificates import make_pair
 from .group import ask, pairs
-from .test_peer_login import RULES
-from .test_raft import (
+from .members import (
     config,
     follower_of,
     has_members,
@@ -20,6 +19,7 @@ from .test_raft import (
     start_members,
     status,
 )
+from .test_peer_login import RULES
 from .test_tls import as_client
 
 PASSWORD = "open-sesame"
