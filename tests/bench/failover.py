@@ -3,7 +3,6 @@
 import asyncio
 import os
 import random
-import shutil
 import signal
 import time
 from contextlib import ExitStack
@@ -22,19 +21,15 @@ from sentinel_py.local import (
     Server,
     eventually,
     monitor,
-    raft_peers,
-    sentinel_program,
     wait_ready,
 )
 
 from . import results
+from .contenders import CONTENDERS, ORIGINAL, SENTINELS, start_sentinels
 from .figures import p90
 from .raft import NAME, ask, knows_all, leader_of
 from .witness import Asker, Listener, Worker, connect, write_through_sentinel, write_to_one
 
-SENTINELS = 3
-ORIGINAL = "original"
-CONTENDERS = ("raft", "classic", ORIGINAL)
 ENDS_WITHIN_S = 60
 DEMOTED_WITHIN_MS = 20_000
 # Pings and hellos of a group that has just been started would all fall into the same instants.
@@ -137,13 +132,9 @@ def start(sandbox, contender, down_after, failover_timeout):
     replicas = [sandbox.redis(replica_of=master) for _ in range(2)]
     wait_ready([master, *replicas])
     eventually(lambda: all(map(is_in_sync, replicas)), what="synchronization")
-    ports = [sandbox.port() for _ in range(SENTINELS)]
     times = {"down-after-milliseconds": down_after, "failover-timeout": failover_timeout}
     lines = monitor(NAME, master, options=times)
-    if contender == "raft":
-        lines = [raft_peers(ports), *lines]
-    program = [shutil.which("redis-sentinel")] if contender == ORIGINAL else sentinel_program()
-    nodes = [sandbox.sentinel(lines, port=port, program=program) for port in ports]
+    nodes = start_sentinels(sandbox, contender, lines)
     wait_ready(nodes)
     eventually(lambda: all(knows_all(node, SENTINELS) for node in nodes), what="discovery")
     leader = eventually(lambda: leader_of(nodes), what="leader") if contender == "raft" else None

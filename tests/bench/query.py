@@ -2,7 +2,6 @@
 
 import csv
 import io
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass
@@ -13,7 +12,10 @@ import redis
 from rich.console import Console
 from rich.table import Table
 
-from sentinel_py.local import HOST, Sandbox, eventually, sentinel_program, wait_ready
+from sentinel_py.local import HOST, Sandbox, eventually, wait_ready
+
+from .contenders import ORIGINAL, program_of
+from .usage import cpu_s
 
 NAME = "m0"
 QUERIES = {
@@ -51,32 +53,28 @@ class Contender:
     server: object
     idle_share: float = 0.0
 
-    def cpu_s(self):
-        # The kernel's own name for the CPU clock of a process (its clock_getcpuclockid): exact,
-        # where the counts in /proc are in hundredths of a second.
-        return time.clock_gettime((~self.server.pid << 3) | 2)
-
     def measure_idle(self):
-        before = self.cpu_s()
+        before = cpu_s(self.server.pid)
         time.sleep(IDLE_S)
-        self.idle_share = (self.cpu_s() - before) / IDLE_S
+        self.idle_share = (cpu_s(self.server.pid) - before) / IDLE_S
 
     def run(self, query, way, requests):
         argv = ("redis-benchmark", "-h", HOST, "-p", str(self.server.port), "--csv")
-        cpu_s, began_at = self.cpu_s(), time.monotonic()
+        cpu_before_s, began_at = cpu_s(self.server.pid), time.monotonic()
         done = subprocess.run(
             [*argv, "-n", str(requests), *WAYS[way], *QUERIES[query]],
             check=True,
             capture_output=True,
             text=True,
         )
-        cpu_s = self.cpu_s() - cpu_s - self.idle_share * (time.monotonic() - began_at)
+        idle_s = self.idle_share * (time.monotonic() - began_at)
+        used_s = cpu_s(self.server.pid) - cpu_before_s - idle_s
         (row,) = csv.DictReader(io.StringIO(done.stdout))
         return Sample(
             float(row["rps"]),
             float(row["p50_latency_ms"]),
             float(row["p99_latency_ms"]),
-            cpu_s / requests * 1e6,
+            used_s / requests * 1e6,
         )
 
 
@@ -113,7 +111,7 @@ def start(sandbox, masters):
     """Both sentinels, with all names standing for one server, which costs least beside them."""
     watched = sandbox.redis(options={"maxclients": "10000"})
     lines = [f"sentinel monitor m{number} {HOST} {watched.port} 2" for number in range(masters)]
-    programs = (sentinel_program(), [shutil.which("redis-sentinel") or "redis-sentinel"])
+    programs = [program_of(contender) for contender in ("classic", ORIGINAL)]
     servers = [sandbox.sentinel(lines, program=program) for program in programs]
     wait_ready([watched, *servers])
     contenders = [Contender(server) for server in servers]

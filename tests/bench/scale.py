@@ -1,9 +1,7 @@
 """How the cost of a sentinel grows with what it watches, and what half of it dying at once does."""
 
 import asyncio
-import os
 import resource
-import shutil
 import time
 from dataclasses import dataclass, field
 
@@ -16,21 +14,17 @@ from sentinel_py.local import (
     HOST,
     LocalError,
     Sandbox,
-    raft_peers,
-    sentinel_program,
     wait_ready,
 )
 
 from . import results
+from .contenders import CONTENDERS, SENTINELS, start_sentinels
 from .farm import run_farm, template_of
 from .figures import p99
 from .raft import as_text
+from .usage import cpu_s, memory_mib, open_files
 from .witness import Listener, Worker, connect
 
-SENTINELS = 3
-ORIGINAL = "original"
-CONTENDERS = ("raft", "classic", ORIGINAL)
-PAGE = os.sysconf("SC_PAGE_SIZE")
 FILES_PER_MASTER = 16  # a master and a replica, two links each from three sentinels, two ports
 FILES_BESIDE = 1000
 LOOK_EVERY_S = 0.25
@@ -93,7 +87,7 @@ def measure(contender, count, down_after, seconds):
     with Sandbox() as sandbox, Worker(run_farm, count, template(sandbox)) as farm:
         lines = watch_lines(farm.greeting, down_after)
         began_at = time.monotonic()
-        setting = Setting(farm, start(sandbox, contender, lines))
+        setting = Setting(farm, start_sentinels(sandbox, contender, lines))
         return asyncio.run(measure_all(setting, began_at, seconds))
 
 
@@ -121,14 +115,6 @@ def watch_lines(pairs, down_after):
         lines.append(f"sentinel monitor m{number} {HOST} {port} 2")
         lines.append(f"sentinel down-after-milliseconds m{number} {down_after}")
     return lines
-
-
-def start(sandbox, contender, lines):
-    ports = [sandbox.port() for _ in range(SENTINELS)]
-    if contender == "raft":
-        lines = [raft_peers(ports), *lines]
-    program = [shutil.which("redis-sentinel")] if contender == ORIGINAL else sentinel_program()
-    return [sandbox.sentinel(lines, port=port, program=program) for port in ports]
 
 
 async def measure_all(setting, began_at, seconds):
@@ -173,19 +159,9 @@ async def idle(setting, seconds):
         "sentinel CPU": max(sentinels),
         "farm CPU": farm,
         "memory": max(memory_mib(node.pid) for node in setting.nodes),
-        "open files": max(len(os.listdir(f"/proc/{node.pid}/fd")) for node in setting.nodes),
+        "open files": max(open_files(node.pid) for node in setting.nodes),
         "query p99": p99(latencies),
     }
-
-
-def cpu_s(pid):
-    # The kernel's own name for the CPU clock of a process (its clock_getcpuclockid).
-    return time.clock_gettime((~pid << 3) | 2)
-
-
-def memory_mib(pid):
-    with open(f"/proc/{pid}/statm") as file:
-        return int(file.read().split()[1]) * PAGE / 2**20
 
 
 async def ask(node, seconds):

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import random
 import time
 
@@ -12,8 +11,8 @@ from sentinel_py.local import HOST, Sandbox, eventually, monitor, wait_ready
 
 from .figures import show
 from .raft import NAME, ask, knows_all, section, start_members
+from .usage import memory_mib, open_files
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
 ORDER_EVERY_S = 1
 LIFE_S = (1, 60)
 MEMBERS = 3
@@ -66,12 +65,10 @@ async def run(nodes, seconds, count):
 
 
 def sample(node):
-    with open(f"/proc/{node.pid}/statm") as file:
-        resident = int(file.read().split()[1]) * PAGE
     return {
-        "memory": resident / 2**20,
+        "memory": memory_mib(node.pid),
         "journal": section(node)["raft_journal_bytes"] / 1024,
-        "open files": len(os.listdir(f"/proc/{node.pid}/fd")),
+        "open files": open_files(node.pid),
     }
 
 
