@@ -14,6 +14,7 @@ import asyncio
 import os
 import socket
 import ssl
+import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,7 +47,11 @@ MAX_LINE_BYTES = 16 * 1024
 MAX_ELEMENTS = 16
 """The longest array that is ever asked for has six elements (EXEC), none of them an array."""
 
-_PONG = b"+PONG\r\n"
+FAMILIAR_EVENTS = 8
+"""Kept per link: the hellos of a master's sentinels, of whom there are three or five."""
+
+FAMILIAR_BYTES = 512
+"""The longest hello has a name of some length; a thousand links hold no more than 4 MiB."""
 
 LINGER_S = 1.0
 """What was sent just before a Close still leaves, but a dead peer must not hold the socket."""
@@ -58,6 +63,8 @@ SOCKET_OPTIONS: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 20),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
+
+_NO_LINGER: Final = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +90,9 @@ class Links:
         self._connections[effect.link] = connection
         connection.connect(self.options)
 
-    def close(self, link_id: int) -> None:
+    def close(self, link_id: int, *, is_hung: bool = False) -> None:
         if connection := self._connections.pop(link_id, None):
-            connection.close()
+            connection.drop() if is_hung else connection.close()
 
     def send(self, effect: Send) -> None:
         connection = self._connections.get(effect.link)
@@ -121,7 +128,9 @@ class _Connection(asyncio.Protocol):
     ) -> None:
         self.link = effect.link
         self._target = (effect.ip, effect.port)
-        self._take = self._take_reply if effect.kind is LinkKind.COMMAND else self._take_channel
+        self._take: Callable[[Value], Reply | ChannelMessage | None] = (
+            self._take_reply if effect.kind is LinkKind.COMMAND else self._take_channel
+        )
         self._sink = sink
         self._lost = lost
         self._loop = asyncio.get_running_loop()
@@ -131,6 +140,7 @@ class _Connection(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._asked: deque[Request] = deque()
         self._reader = ReplyReader()
+        self._familiar: dict[bytes, Reply | ChannelMessage] = {}
 
     def connect(self, options: LinkOptions) -> None:
         self._attempt = self._loop.create_task(self._connect(options))
@@ -153,6 +163,15 @@ class _Connection(asyncio.Protocol):
         self.flush()
         self._over = True
         self._hang_up()
+
+    def drop(self) -> None:
+        """Close, and have the kernel send nothing again of what has not arrived."""
+        self._over = True
+        if self._transport and not self._transport.is_closing():
+            self._transport.get_extra_info("socket").setsockopt(*_NO_LINGER)
+            self._transport.abort()
+        else:
+            self._hang_up()
 
     async def _connect(self, options: LinkOptions) -> None:
         ip, port = self._target
@@ -203,6 +222,11 @@ class _Connection(asyncio.Protocol):
         self._fail(reason_of(exc) if exc else "connection closed by the other end")
 
     def data_received(self, data: bytes) -> None:
+        familiar = self._familiar.get(data)
+        if familiar is not None and self._means(familiar):
+            self._sink(familiar)
+            return
+        is_whole = not self._reader.is_midway
         try:
             values = self._reader.read(data)
         except ProtocolError as error:
@@ -211,21 +235,50 @@ class _Connection(asyncio.Protocol):
         for value in values:
             if self._over:
                 return
-            self._take(value)
+            event = self._take(value)
+            if event is not None:
+                if is_whole and len(values) == 1 and not self._reader.is_midway:
+                    self._remember(data, event)
+                self._sink(event)
 
-    def _take_reply(self, value: Value) -> None:
-        if request := self._answered():
-            self._sink(Reply(self.link, request, value))
+    def _take_reply(self, value: Value) -> Reply | None:
+        request = self._answered()
+        return Reply(self.link, request, value) if request else None
 
-    def _take_channel(self, value: Value) -> None:
+    def _take_channel(self, value: Value) -> ChannelMessage | None:
         match value:
             case [b"message", bytes(), bytes(payload)]:
-                self._sink(ChannelMessage(self.link, to_text(payload)))
+                return ChannelMessage(self.link, to_text(payload))
             case _:
                 request = self._answered()
                 # The subscription is asked for last; without it the link is of no use.
                 if request and not self._asked and isinstance(value, ErrorReply):
                     self._fail(f"no subscription: {value.text}")
+                return None
+
+    def _remember(self, chunk: bytes, event: Reply | ChannelMessage) -> None:
+        """Keep what a chunk means that comes again: each sentinel's hello, and the reply to a ping.
+
+        A look-up takes 1 us where reading a hello takes 12 us. Watching 300 masters, hellos were a
+        fifth of all work.
+        """
+        if isinstance(event, Reply) and event.request.ask is not Ask.PING:
+            return
+        if len(chunk) > FAMILIAR_BYTES:
+            return
+        if len(self._familiar) >= FAMILIAR_EVENTS:
+            self._familiar.clear()
+        self._familiar[chunk] = event
+
+    def _means(self, event: Reply | ChannelMessage) -> bool:
+        """Whether a familiar chunk means this here too; then the request counts as answered."""
+        if self._over or self._reader.is_midway:
+            return False
+        if isinstance(event, Reply):
+            if not self._asked or self._asked[0] is not event.request:
+                return False
+            self._asked.popleft()
+        return True
 
     def _answered(self) -> Request | None:
         if self._asked:
@@ -246,10 +299,13 @@ class ReplyReader:
         self._unread_bytes = 0
         self._wanted_bytes = 0  # with less than this it makes no sense to read on
 
+    @property
+    def is_midway(self) -> bool:
+        """Whether the next chunk begins with the rest of an unfinished reply."""
+        return self._unread_bytes > 0
+
     def read(self, data: bytes) -> list[Value]:
         """The replies that the new data completes."""
-        if data == _PONG and not self._unread_bytes:
-            return [b"PONG"]  # most of what ever comes: 0.1 us, where the long way takes 1.1 us
         self._chunks.append(data)
         self._unread_bytes += len(data)
         if self._unread_bytes < self._wanted_bytes:

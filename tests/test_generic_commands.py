@@ -121,6 +121,14 @@ async def test_info_tells_what_we_are():
         assert not absent & set(fields)
 
 
+async def test_info_says_what_does_not_change_as_it_is():
+    """A percent sign in a path is no gap to be filled."""
+    async with serving() as running, await running.connect() as client:
+        running.node.config_file = "/etc/100%s.conf"
+        for _ in range(2):
+            assert "\r\nconfig_file:/etc/100%s.conf\r\n" in await client.ask("INFO", "server")
+
+
 async def test_info_counts():
     """Connections, commands, errors, bytes and subscriptions."""
     async with (

@@ -33,7 +33,7 @@ class World:
     def send(self, effect):
         self.seen.append(f"send {effect.requests[-1].args[0]}")
 
-    def close(self, link_id):
+    def close(self, link_id, *, is_hung):
         self.seen.append("close")
 
     def flush(self):

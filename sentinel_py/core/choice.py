@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from sentinel_py.core import lineage
+from sentinel_py.core import detector, lineage
 from sentinel_py.core.model import Failover, Master, Replica, Role
 from sentinel_py.core.turn import Turn
+
+FRESH_INFO_WAIT_MS = 200
+"""The longest wait for INFO that replicas were asked for when the master was lost."""
 
 
 def fresh_info_is_coming(master: Master, attempt: Failover) -> bool:
@@ -25,21 +28,19 @@ def choose(turn: Turn, master: Master, *, takes_stale: bool = False) -> Replica 
     copying an emptied master; one that says for another reason that it is a master comes last.
     """
     state = turn.state
-    candidates = [
-        replica
-        for replica in master.replicas.values()
-        if is_healthy(turn, replica) and (takes_stale or not lineage.why_not(state, replica))
-    ]
+    candidates = [it for it, reason in _judged(turn, master) if takes_stale or not reason]
     return min(candidates, key=lambda it: (lineage.is_at_risk(state, it), _rank(it)), default=None)
 
 
-def stale(turn: Turn, master: Master) -> list[Replica]:
-    """The replicas that could be promoted but for their data."""
-    return [
-        replica
-        for replica in master.replicas.values()
-        if is_healthy(turn, replica) and lineage.why_not(turn.state, replica)
-    ]
+def stale(turn: Turn, master: Master) -> list[tuple[Replica, str]]:
+    """The replicas that could be promoted but for their data, and what is wrong with these."""
+    return [(it, reason) for it, reason in _judged(turn, master) if reason]
+
+
+def _judged(turn: Turn, master: Master) -> list[tuple[Replica, str]]:
+    """The healthy replicas, each with what its data say against its promotion, or nothing."""
+    replicas = master.replicas.values()
+    return [(it, lineage.why_not(turn.state, it)) for it in replicas if is_healthy(turn, it)]
 
 
 def _rank(replica: Replica) -> tuple[int, int, int, bool, str]:
@@ -73,6 +74,8 @@ def is_healthy(turn: Turn, replica: Replica) -> bool:
     constants = turn.state.constants
     if replica.is_down or not replica.command.is_up or replica.priority == 0:
         return False
+    if now >= detector.overdue_at(turn, replica, replica.command):
+        return False  # in this very step the connection is given up, with what is sent on it
     if now - replica.command.ok_at > 5 * constants.ping_period:
         return False
     info_age_max_ms = 5 * constants.ping_period if master.is_down else 3 * constants.info_period

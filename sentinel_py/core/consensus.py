@@ -166,13 +166,22 @@ def _take_up(turn: Turn, master: Master) -> None:
     mandate = master.mandate
     if mandate and master.failover and master.failover.epoch == mandate.epoch:
         return  # it began while our lease was away, and is ours already
+    election.check_odown(turn, master)
+    turn.touch(master)
     if mandate is None or mandate.is_over:
-        election.check_odown(turn, master)
-        turn.touch(master)
-    elif mandate.switched:
+        return
+    if mandate.switched:
         failover.resume_reconfiguration(turn, master, mandate)
     elif not turn.state.is_tilted:
+        _go_on(turn, master, mandate)
+
+
+def _go_on(turn: Turn, master: Master, mandate: Mandate) -> None:
+    """Claim the failover anew, or end it if nothing was done yet and the master is well again."""
+    if mandate.forced or mandate.chosen or master.is_odown:
         claim(turn, master, forced=mandate.forced)
+    else:
+        propose_step(turn, master, Finish(master.name, mandate.epoch))
 
 
 def _lay_down(turn: Turn, master: Master) -> None:
@@ -266,15 +275,16 @@ def _apply_choice(turn: Turn, entry: Choice, _ticket: int) -> None:
 
 
 def _apply_switch(turn: Turn, entry: Switch, _ticket: int) -> None:
+    """Switch; a leader that stood still may propose it when others have gone on long ago."""
     master = turn.state.masters.get(entry.master)
-    if master is None or entry.epoch <= master.config_epoch:
+    mandate = master.mandate if master else None
+    if master is None or mandate is None or mandate.epoch != entry.epoch:
         return
-    mandate = master.mandate
-    address = Address(entry.host, entry.port, entry.ip)
+    if entry.epoch <= master.config_epoch:
+        return
     election.raise_epoch(turn, entry.epoch, master)
-    failover.complete(turn, master, entry.epoch, address)
-    if mandate is not None and mandate.epoch == entry.epoch:
-        mandate.switched = True
+    failover.complete(turn, master, entry.epoch, Address(entry.host, entry.port, entry.ip))
+    mandate.switched, mandate.is_over = True, False
 
 
 def _apply_finish(turn: Turn, entry: Finish, _ticket: int) -> None:

@@ -7,7 +7,16 @@ period in which everybody is visited.
 
 from __future__ import annotations
 
-from sentinel_py.core import consensus, election, failover, fencing, lineage, requests, rescue
+from sentinel_py.core import (
+    catchup,
+    consensus,
+    election,
+    failover,
+    fencing,
+    lineage,
+    requests,
+    rescue,
+)
 from sentinel_py.core.messages import ErrorReply, Level, Open, Reply
 from sentinel_py.core.model import (
     Constants,
@@ -23,8 +32,9 @@ from sentinel_py.core.model import (
     Replica,
     Role,
 )
+from sentinel_py.core.rhythm import GRID_MS, due_after, on_grid, ping_period_ms
 from sentinel_py.core.roster import numeric_ip
-from sentinel_py.core.turn import Turn, links_of, mark_down, master_of
+from sentinel_py.core.turn import NEVER, Turn, links_of, mark_down, master_of
 
 HEARTBEAT_MS = 500
 """The longest sleep, so that a jump of the clock is noticed soon."""
@@ -35,24 +45,27 @@ ATTEND_MS = 2_000
 PENDING_MAX = 100
 """Unanswered requests per owner of a link before nothing more is asked on it."""
 
-_GRID_MS = 50
-_CROWD = 100  # links that, opened together, had better not be served together ever after
+OPENS_MAX = 20
+"""Links opened in one step, which take 5 ms. Opened all at once, those of 1,000 masters kept the
+loop busy for so long that replicas were taken for dead before they were first asked."""
+
+_OPENS_APART_MS = 10
 _BUSY_INFO_MS = 100
 _RETRY_INFO_MS = 1_000
 _PATIENCE_MIN_MS = 200
 _PATIENCE_WHEN_DOWN_MS = 2_000
-_FORMER_RETRY_MS = 250  # a connection repeats its first packet after a second only
-_NEVER = 2**62
+_URGENT_RETRY_MS = 250  # a connection repeats its first packet after a second only
 
 
 def attend(turn: Turn, instance: Instance) -> int:
     """Do what is due for the instance; returns when it has to be looked at again."""
     again_at = turn.now + ATTEND_MS
+    instance.period_ms = ping_period_ms(turn.state, instance)
     for link in links_of(instance):
         again_at = min(again_at, _keep_link(turn, instance, link))
     if isinstance(instance, Master):
         again_at = min(again_at, fencing.attend(turn, instance))
-    ping_at = _NEVER
+    ping_at = NEVER
     if instance.command.state is LinkState.UP and not _is_full(instance.command):
         ping_at = _ping_due(turn, instance)
         again_at = min(again_at, _send_due(turn, instance))
@@ -70,16 +83,14 @@ def attend(turn: Turn, instance: Instance) -> int:
 def ring(turn: Turn, instance: Instance) -> int:
     """The instance's time has come: ping it if that is all, which costs a tenth of ``attend``."""
     link = instance.command
-    is_answered = link.ping_since is None or link.ping_since == turn.now
-    is_calm = turn.now + _early_ms(turn, instance) < instance.attend_at
-    if is_calm and is_answered and link.state is LinkState.UP:
+    if link.state is not LinkState.UP or link.ping_since not in (None, turn.now):
+        if link.owners[0] is instance:
+            for other in link.owners[1:]:
+                turn.touch(other)  # it relies on the first one's pings, and has its own deadline
+        return attend(turn, instance)
+    if turn.now + _early_ms(instance) < instance.attend_at:
         return min(_ping_due(turn, instance), instance.attend_at)
     return attend(turn, instance)
-
-
-def ping_period_ms(constants: Constants, instance: Instance) -> int:
-    """At most ping-period, and a quarter of down-after, so that SDOWN rests on several pings."""
-    return max(1, min(constants.ping_period, master_of(instance).options.down_after_ms // 4))
 
 
 # Links -------------------------------------------------------------------------------------------
@@ -88,25 +99,25 @@ def ping_period_ms(constants: Constants, instance: Instance) -> int:
 def _keep_link(turn: Turn, instance: Instance, link: Link) -> int:
     if link.state is LinkState.DOWN:
         return _reopen(turn, instance, link)
-    overdue_at = _overdue_at(turn, instance, link)
-    if turn.now < overdue_at:
-        return overdue_at
+    ends_at = overdue_at(turn, instance, link)
+    if turn.now < ends_at:
+        return ends_at
     if turn.state.is_tilted:
-        return _NEVER
-    turn.close(link)
+        return NEVER
+    turn.close(link, is_hung=True)
     return _reopen(turn, instance, link)
 
 
-def _overdue_at(turn: Turn, instance: Instance, link: Link) -> int:
+def overdue_at(turn: Turn, instance: Instance, link: Link) -> int:
     """When silence on a link means that it is dead, though no error says so."""
     is_up = link.state is LinkState.UP
     if is_up and link.kind is LinkKind.CHANNEL:
         return max(link.heard_at, link.up_at) + 3 * turn.state.constants.publish_period
     if is_up and link.ping_since is None:
-        return _NEVER
+        return NEVER
     patience_ms = max(_PATIENCE_MIN_MS, master_of(instance).options.down_after_ms // 2)
-    if fencing.is_former(instance):
-        patience_ms = _FORMER_RETRY_MS
+    if fencing.is_urgent(instance):
+        patience_ms = _URGENT_RETRY_MS
     elif instance.is_down:
         patience_ms = max(patience_ms, _PATIENCE_WHEN_DOWN_MS)
     if not is_up:
@@ -118,13 +129,18 @@ def _overdue_at(turn: Turn, instance: Instance, link: Link) -> int:
 
 def _reopen(turn: Turn, instance: Instance, link: Link) -> int:
     if instance.is_down and link.kind is LinkKind.CHANNEL and not instance.command.is_up:
-        return _NEVER  # the command link finds out when there is somebody again
+        return NEVER  # the command link finds out when there is somebody again
     retry_ms = _retry_ms(turn, instance)
     address = instance.address
     if link.tried_at is not None and turn.now < link.tried_at + retry_ms:
         return link.tried_at + retry_ms
     if address.port == 0:
-        return _NEVER
+        return NEVER
+    turn.opens += 1
+    if turn.opens > OPENS_MAX:
+        return turn.now + _OPENS_APART_MS * (turn.opens // OPENS_MAX)
+    if _is_untried(instance):
+        link.ok_at = turn.now
     link.tried_at = turn.now
     if turn.state.settings.resolve_hostnames and numeric_ip(address.host) is None:
         turn.resolve(address.host)
@@ -136,10 +152,17 @@ def _reopen(turn: Turn, instance: Instance, link: Link) -> int:
     return turn.now + retry_ms
 
 
+def _is_untried(instance: Instance) -> bool:
+    """Whether nothing can be said of the instance yet, since there was no time to connect to it."""
+    link = instance.command
+    is_new = link.tried_at is None and link.up_at == 0
+    return is_new and not instance.is_down and instance.address.port != 0
+
+
 def _retry_ms(turn: Turn, instance: Instance) -> int:
-    period_ms = ping_period_ms(turn.state.constants, instance)
-    if fencing.is_former(instance):
-        return min(period_ms, _FORMER_RETRY_MS)
+    period_ms = min(instance.period_ms, max(1, master_of(instance).options.down_after_ms // 4))
+    if fencing.is_urgent(instance):
+        return min(period_ms, _URGENT_RETRY_MS)
     is_well = isinstance(instance, Master) and not instance.is_down
     if is_well and lineage.protects(turn.state, master_of(instance)):
         return min(period_ms, rescue.RECONNECT_MS)
@@ -175,30 +198,27 @@ def _is_full(link: Link) -> bool:
 
 
 def _send_due(turn: Turn, instance: Instance) -> int:
-    again_at = _NEVER
+    again_at = NEVER
     if isinstance(instance, DataNode):
         again_at = _info_due(turn, instance)
-    if fencing.is_mute(instance):
+    if fencing.is_mute(instance) or catchup.is_mute(turn, instance):
         return again_at
     return min(again_at, _hello_due(turn, instance))
 
 
-def _on_grid(at: int, grid_ms: int = _GRID_MS) -> int:
-    """Round periods up to a common grid, so that one wake-up serves many instances."""
-    return -(-at // grid_ms) * grid_ms
-
-
 def _ping_due(turn: Turn, instance: Instance) -> int:
     link = instance.command
-    period_ms = ping_period_ms(turn.state.constants, instance)
-    grid_ms = max(1, min(_GRID_MS, period_ms // 5))
-    due_at = turn.now if link.pinged_at is None else _on_grid(link.pinged_at + period_ms, grid_ms)
-    if link.pinged_at == link.up_at and len(turn.state.links) > _CROWD:
-        due_at -= link.id * grid_ms % period_ms
-    if turn.now < due_at:
-        return due_at
+    period_ms = instance.period_ms
+    first = link.owners[0]
+    if first is not instance and period_ms >= first.period_ms:
+        return NEVER  # one row of a shared link pings for all
+    grid_ms = max(1, min(GRID_MS, period_ms // 5))
+    if link.pinged_at is not None:
+        due_at = due_after(turn.state, link, link.pinged_at, period_ms, grid_ms)
+        if turn.now < due_at:
+            return due_at
     requests.ping(turn, instance)
-    return _on_grid(turn.now + period_ms, grid_ms)
+    return due_after(turn.state, link, turn.now, period_ms, grid_ms)
 
 
 def _info_due(turn: Turn, node: DataNode) -> int:
@@ -216,7 +236,8 @@ def _next_info_at(turn: Turn, node: DataNode) -> int:
         return turn.now
     if lineage.is_in_doubt(turn.state, node):
         return node.info_at + _BUSY_INFO_MS
-    return _on_grid(node.info_at + _info_period_ms(turn.state.constants, node))
+    period_ms = _info_period_ms(turn.state.constants, node)
+    return due_after(turn.state, node.command, node.info_at, period_ms)
 
 
 def _info_period_ms(constants: Constants, node: DataNode) -> int:
@@ -237,7 +258,12 @@ def _info_period_ms(constants: Constants, node: DataNode) -> int:
 
 def _hello_due(turn: Turn, instance: Instance) -> int:
     period_ms = turn.state.constants.publish_period
-    due_at = _on_grid(instance.hello_at + period_ms)
+    link = instance.command
+    if isinstance(instance, Peer):
+        link = instance.master.command  # the peer's own has a row for each master
+    due_at = due_after(turn.state, link, instance.hello_at, period_ms)
+    if isinstance(instance, Peer):
+        due_at = on_grid(due_at)
     if instance.hello_asked_at is not None:
         due_at = max(due_at, instance.hello_asked_at + period_ms)
     if turn.now < _with_ping(turn, instance, due_at):
@@ -250,12 +276,12 @@ def _with_ping(turn: Turn, instance: Instance, due_at: int) -> int:
     """What is due before the next ping leaves with this one: one write and one read for both."""
     if instance.command.pinged_at != turn.now:
         return due_at
-    return due_at - _early_ms(turn, instance)
+    return due_at - _early_ms(instance)
 
 
-def _early_ms(turn: Turn, instance: Instance) -> int:
+def _early_ms(instance: Instance) -> int:
     """Less than from ping to ping, lest lateness make two hellos of one."""
-    return max(0, ping_period_ms(turn.state.constants, instance) - 2 * _GRID_MS)
+    return max(0, instance.period_ms - 2 * GRID_MS)
 
 
 def pong(turn: Turn, link: Link, reply: Reply) -> None:
@@ -289,35 +315,37 @@ def _book_state(turn: Turn, master: Master, *, is_pong: bool, is_loading: bool) 
 
 
 def _check_down(turn: Turn, instance: Instance) -> int:
-    down_at = min(_silence_ends_at(instance), _misbehaviour_ends_at(turn, instance))
+    down_at = min(_silence_ends_at(turn, instance), _misbehaviour_ends_at(turn, instance))
     is_down = turn.now >= down_at
     if is_down and not instance.is_down:
         _enter_sdown(turn, instance)
     elif instance.is_down and not is_down:
         _leave_sdown(turn, instance)
-    return _NEVER if is_down else down_at
+    return NEVER if is_down else down_at
 
 
-def _silence_ends_at(instance: Instance) -> int:
+def _silence_ends_at(turn: Turn, instance: Instance) -> int:
     """When silence becomes SDOWN: down-after since the last good reply.
 
     On an open link a ping must have been waiting for half of that, lest a stall of our own, in
-    which nothing was asked, be taken for the instance's.
+    which nothing was asked, be taken for the instance's. The less often it is asked, the longer:
+    in a crowd too, no stall counts that lasts less than three quarters of down-after.
     """
     link = instance.command
     down_after_ms = master_of(instance).options.down_after_ms
     if not link.is_up:
-        return link.ok_at + down_after_ms
-    if link.ping_since is None:
-        return _NEVER
-    return max(link.ok_at + down_after_ms, link.ping_since + down_after_ms // 2)
+        return NEVER if _is_untried(instance) else link.ok_at + down_after_ms
+    if link.ping_since is None or link.ping_since == turn.now:
+        return NEVER  # whether a ping was answered is looked at when the next one is due
+    patience_ms = max(down_after_ms // 2, down_after_ms // 4 + instance.period_ms)
+    return max(link.ok_at + down_after_ms, link.ping_since + patience_ms)
 
 
 def _misbehaviour_ends_at(turn: Turn, instance: Instance) -> int:
     """A master that reports to be a replica, or that loads for too long, is down."""
     if not isinstance(instance, Master):
-        return _NEVER
-    down_at = _NEVER
+        return NEVER
+    down_at = NEVER
     options = instance.options
     if instance.role is Role.REPLICA:
         info_period_ms = turn.state.constants.info_period

@@ -8,7 +8,16 @@ is only for answers that do not come.
 
 from __future__ import annotations
 
-from sentinel_py.core import choice, consensus, election, fencing, lineage, requests, roster
+from sentinel_py.core import (
+    catchup,
+    choice,
+    consensus,
+    election,
+    fencing,
+    lineage,
+    requests,
+    roster,
+)
 from sentinel_py.core.messages import ErrorReply, FailOver, Level, Refused, Reply
 from sentinel_py.core.model import (
     Address,
@@ -19,15 +28,11 @@ from sentinel_py.core.model import (
     Phase,
     Reconf,
     Replica,
+    Role,
     SimulatedFailure,
     Wait,
 )
-from sentinel_py.core.turn import Turn
-
-_FRESH_INFO_WAIT_MS = 200
-"""The choice waits this long at most for INFO asked of replicas when the master went down."""
-
-_NEVER = 2**62
+from sentinel_py.core.turn import NEVER, Turn
 
 _STALE_WAY_OUT = "SENTINEL FAILOVER with FORCE-STALE promotes one all the same"
 _STOCK_WAY_OUT = "SENTINEL FAILOVER without COORDINATED does not need it to agree"
@@ -64,7 +69,7 @@ def check_order(turn: Turn, order: FailOver) -> tuple[Master | None, Refused | N
 
 def _no_replica_text(turn: Turn, master: Master) -> str:
     text = "No suitable replica to promote"
-    stale = [f"{it.name} {lineage.why_not(turn.state, it)}" for it in choice.stale(turn, master)]
+    stale = [f"{replica.name} {reason}" for replica, reason in choice.stale(turn, master)]
     return f"{text}: {', '.join(stale)}. {_STALE_WAY_OUT}" if stale else text
 
 
@@ -141,7 +146,7 @@ def attend(turn: Turn, master: Master) -> int:
     """Move the failover on as far as it goes; returns when a timeout is due."""
     attempt = master.failover
     if attempt is None:
-        return _NEVER
+        return NEVER
     match attempt.phase:
         case Phase.WAIT_START:
             return _wait_for_votes(turn, master, attempt)
@@ -174,24 +179,33 @@ def _select(turn: Turn, master: Master, attempt: Failover) -> int:
     mandate = master.mandate
     if mandate is not None and mandate.chosen and mandate.epoch == attempt.epoch:
         resume(turn, master, attempt, mandate.chosen)
-        return _NEVER
+        return NEVER
     if master.proposed is not None:
-        return _NEVER
-    patience_ends_at = attempt.phase_at + _FRESH_INFO_WAIT_MS
+        return NEVER
+    patience_ends_at = attempt.phase_at + choice.FRESH_INFO_WAIT_MS
     if turn.now < patience_ends_at and choice.fresh_info_is_coming(master, attempt):
         return patience_ends_at
     chosen = choice.choose(turn, master, takes_stale=attempt.takes_stale)
     if chosen is None:
-        for replica in choice.stale(turn, master):
-            reason = lineage.why_not(turn.state, replica)
-            turn.notice(Level.WARNING, "-promotion-refused", replica, f"#{reason}")
+        _refuse_stale(turn, master)
         abort(turn, master, "-failover-abort-no-good-slave")
         master.wait = Wait.NO_REPLICA
-        return _NEVER
+        return NEVER
     if turn.state.raft is not None:
         consensus.propose_choice(turn, master, attempt.epoch, chosen.address)
-        return _NEVER
+        return NEVER
     return _send(turn, master, attempt, chosen)
+
+
+def _refuse_stale(turn: Turn, master: Master) -> None:
+    """Say why nobody is promoted. A master that follows others, and alone has its data, is one
+    again: otherwise there would be none for good."""
+    stale = choice.stale(turn, master)
+    for replica, reason in stale:
+        turn.notice(Level.WARNING, "-promotion-refused", replica, f"#{reason}")
+    if stale and master.role is Role.REPLICA and lineage.has_own_data(master):
+        turn.log(Level.WARNING, f"{master.name} alone has its data, and is made a master again")
+        requests.follow(turn, master, None)
 
 
 def resume(turn: Turn, master: Master, attempt: Failover, address: Address) -> None:
@@ -242,9 +256,13 @@ def _promote(turn: Turn, master: Master, attempt: Failover) -> int:
     assert chosen is not None
     if attempt.is_coordinated and not master.command.is_up:
         abort(turn, master, "-failover-abort-slave-timeout")
-        return _NEVER
-    if not attempt.is_coordinated and _is_held(turn, master, attempt):
-        return attempt.held_until
+        return NEVER
+    if not attempt.is_coordinated:
+        if _is_held(turn, master, attempt):
+            return attempt.held_until
+        again_at = catchup.attend(turn, master, attempt)
+        if turn.now < again_at:
+            return again_at
     if chosen.command.is_up:
         if attempt.is_coordinated:
             requests.hand_over(turn, master, chosen.address)
@@ -287,10 +305,10 @@ def not_promoted(turn: Turn, attempt: Failover) -> None:
     was_lost = attempt.chosen.command.up_at >= attempt.phase_at
     if not (was_lost or attempt.is_resumed) or attempt.is_coordinated:
         return
-    if not _is_held(turn, attempt.chosen.master, attempt):
-        requests.follow(turn, attempt.chosen, None)
-        attempt.is_resumed = False
-        attempt.phase_at = turn.now + 1
+    attempt.is_resumed = False
+    attempt.catch_up = None
+    _enter(turn, attempt, Phase.SEND)
+    turn.touch(attempt.chosen.master)
 
 
 def master_agreed(turn: Turn, master: Master, reply: Reply) -> None:
@@ -317,6 +335,7 @@ def _confirm(turn: Turn, attempt: Failover) -> None:
 def _call_off(turn: Turn, master: Master, attempt: Failover) -> None:
     if attempt.is_coordinated and attempt.phase is Phase.WAIT_PROMOTION:
         requests.call_off(turn, master)
+    catchup.call_off(turn, master, attempt)
     roster.leave_unconfirmed(turn, attempt)
 
 
@@ -338,7 +357,6 @@ def complete(turn: Turn, master: Master, epoch: int, address: Address) -> None:
     if attempt is not None and attempt.epoch != epoch:
         step_down(turn, master)
         attempt = None
-    mandate = master.mandate
     master.config_epoch = epoch
     turn.save()
     if attempt is not None and attempt.chosen is not None:
@@ -348,7 +366,6 @@ def complete(turn: Turn, master: Master, epoch: int, address: Address) -> None:
         turn.notice(Level.WARNING, "+failover-state-reconf-slaves", master)
     if not master.address.same_as(address):
         switch(turn, master, address, as_leader=attempt is not None)
-    master.mandate = mandate
     if attempt is not None:
         _reconfigure_others(turn, master, attempt)
     requests.say_hello_to_all(turn, master)
@@ -382,12 +399,12 @@ def switch(turn: Turn, master: Master, address: Address, *, as_leader: bool) -> 
         _run_reconfig_script(turn, master, address, as_leader=as_leader)
     successor = master.replica_at(address) or roster.add_replica(state, turn.now, master, address)
     data = master.dataset
-    mandate = master.mandate
+    is_paused = catchup.is_on(turn, master.failover)
     roster.trade_places(turn, master, successor)
-    if mandate is not None and mandate.epoch == master.config_epoch:
-        # By the log, or by a hello that was faster: what the log says of the failover stays.
-        mandate.switched = True
-        master.mandate = mandate
+    if master.mandate is not None:
+        # By the log, or by a hello that was faster; a switch in another epoch has forestalled it.
+        master.mandate.switched = master.mandate.epoch == master.config_epoch
+        master.mandate.is_over = not master.mandate.switched
     for replica in master.replicas.values():
         replica.reconf = Reconf.NONE
         replica.is_down = False
@@ -399,9 +416,10 @@ def switch(turn: Turn, master: Master, address: Address, *, as_leader: bool) -> 
     assert former is not None
     former.demote = True
     lineage.pass_on(turn, master, former, data, successor)
-    was_fenced, master.fence = master.fence.is_on, Fence()
-    if (as_leader or was_fenced) and not turn.state.is_tilted:
-        _demote_at_once(turn, former, as_leader=as_leader)
+    if (as_leader or is_paused) and former.command.is_up and not turn.state.is_tilted:
+        demote_at_once(turn, former, is_paused=is_paused)
+        if as_leader:
+            former.reconf, former.reconf_at = Reconf.SENT, turn.now
     turn.save()
 
 
@@ -421,20 +439,18 @@ def _run_reconfig_script(turn: Turn, master: Master, address: Address, *, as_lea
     )
 
 
-def _demote_at_once(turn: Turn, former: Replica, *, as_leader: bool) -> None:
+def demote_at_once(turn: Turn, former: Replica, *, is_paused: bool = False) -> None:
     """Tell a former master whose connection stands; one that hangs reads it when it wakes up."""
-    if former.command.is_up:
-        demote(turn, former)
-        if as_leader:
-            former.reconf, former.reconf_at = Reconf.SENT, turn.now
-        if former.command.ping_since is None:
-            turn.notice(Level.NOTICE, "+convert-to-slave", former)
+    demote(turn, former, is_paused=is_paused)
+    if former.command.ping_since is None:
+        turn.notice(Level.NOTICE, "+convert-to-slave", former)
 
 
-def demote(turn: Turn, former: Replica) -> None:
+def demote(turn: Turn, former: Replica, *, is_paused: bool = False) -> None:
     """Make a former master follow its successor; a pause has no use any more."""
+    former.fence = Fence()
     requests.follow(turn, former, former.master.address)
-    if former.master.shared.fence_isolated_master:
+    if is_paused or former.master.shared.fence_isolated_master:
         fencing.release(turn, former)
 
 
@@ -450,15 +466,15 @@ def _reconfigure(turn: Turn, master: Master, attempt: Failover) -> int:
     waiting = [r for r in others if r.reconf is not Reconf.DONE and not r.is_down]
     if not waiting or master.is_odown:
         _end(turn, master)
-        return _NEVER
+        return NEVER
     untold = [r for r in waiting if r.reconf is Reconf.NONE and r.command.is_up]
     if turn.now >= deadline_at:
         turn.notice(Level.WARNING, "+failover-end-for-timeout", master)
         _end(turn, master)
         for replica in untold:
             _tell(turn, replica, "+slave-reconf-sent-be")
-        return _NEVER
-    patience_ends_at = attempt.phase_at + _FRESH_INFO_WAIT_MS
+        return NEVER
+    patience_ends_at = attempt.phase_at + choice.FRESH_INFO_WAIT_MS
     is_asking = attempt.is_resumed and choice.fresh_info_is_coming(master, attempt)
     if is_asking and untold and turn.now < patience_ends_at:
         return patience_ends_at

@@ -15,12 +15,13 @@ after the majority has promoted another one is lost. With ``fence-isolated-maste
   would not hear of a switch in time, so it gets no such answers while there may be one.
 
 The rule guarded: of these two waits, the one for the promotion is always the longer one. It holds
-for members that live. One that is dead, or stopped together with its master, fences nothing.
+for members that live. One that is dead, or stopped together with its master, fences nothing. And a
+master that hangs reads the order when it goes on, maybe behind writes that have waited with it.
 """
 
 from __future__ import annotations
 
-from sentinel_py.core import requests
+from sentinel_py.core import failover, requests
 from sentinel_py.core.messages import Ask, ErrorReply, Level, RaftContact, Reply, Request
 from sentinel_py.core.model import (
     DataNode,
@@ -32,7 +33,7 @@ from sentinel_py.core.model import (
     Replica,
     State,
 )
-from sentinel_py.core.turn import Turn, master_of
+from sentinel_py.core.turn import NEVER, Turn, master_of
 
 LEASE_MAX_MS = 1_000
 """More than an election takes, so that the loss of the leader alone stops no writes."""
@@ -52,7 +53,7 @@ _DRIFT = 100
 PAUSE_MS = 5_000
 """A pause ends by itself after so long if nobody is left to end or to renew it."""
 
-_NEVER = 2**62
+_RENEW_MS = PAUSE_MS // 2
 
 
 def is_wanted(state: State) -> bool:
@@ -72,6 +73,8 @@ def lease_ms(master: Master) -> int:
 def contact(turn: Turn, event: RaftContact) -> None:
     raft = turn.state.raft
     assert raft is not None
+    if raft.contact_at is None:
+        _expect_pauses(turn)
     raft.contact_at = max(event.at, raft.contact_at or event.at)
     raft.is_current = event.is_current and (raft.leads or not raft.has_lease)
     raft.heard_at, raft.relayed_at = dict(event.heard), dict(event.relayed)
@@ -79,6 +82,26 @@ def contact(turn: Turn, event: RaftContact) -> None:
         attempt = master.failover
         if master.fence.asked_at is not None or (attempt and attempt.phase is Phase.SEND):
             turn.touch(master)
+        is_sure = raft.is_current and turn.now < raft.contact_at + lease_ms(master)
+        if is_sure and not turn.state.is_tilted:
+            _demote_formers(turn, master)
+
+
+def _expect_pauses(turn: Turn) -> None:
+    """Have pauses ended that an earlier life of ours may have left behind."""
+    for master in turn.state.masters.values():
+        if master.shared.fence_isolated_master and master.fence.asked_at is None:
+            master.fence.asked_at = turn.now - _RENEW_MS
+
+
+def _demote_formers(turn: Turn, master: Master) -> None:
+    """Demote what we have fenced and the log has replaced.
+
+    Not at the switch: who catches up on the log meets several, and the last one alone is true.
+    """
+    for former in master.replicas.values():
+        if former.demote and former.fence.asked_at is not None and former.command.is_up:
+            failover.demote_at_once(turn, former)
 
 
 # A member without a majority ---------------------------------------------------------------------
@@ -90,7 +113,7 @@ def attend(turn: Turn, master: Master) -> int:
     is_wanted_here = master.shared.fence_isolated_master
     if raft is None or turn.state.myid not in raft.members or not is_wanted_here:
         _lift(turn, master)
-        return _NEVER
+        return NEVER
     lost_at = _contact_ends_at(turn, raft, master)
     if turn.now >= lost_at:
         return _hold(turn, master)
@@ -113,21 +136,26 @@ def _contact_ends_at(turn: Turn, raft: Raft, master: Master) -> int:
 
 def _hold(turn: Turn, master: Master) -> int:
     fence, link = master.fence, master.command
+    fence.is_ending = False
     if not link.is_up:
-        return _NEVER
+        return NEVER
     renew_at = turn.now
     if fence.asked_at is not None and link.up_at <= fence.asked_at:
-        renew_at = fence.asked_at + PAUSE_MS // 2
+        renew_at = fence.asked_at + _RENEW_MS
     if turn.now < renew_at:
         return renew_at
     fence.asked_at = turn.now
     _order(turn, master, "PAUSE", str(PAUSE_MS), "WRITE", ask=Ask.FENCE)
-    return turn.now + PAUSE_MS // 2
+    return turn.now + _RENEW_MS
 
 
 def _lift(turn: Turn, master: Master) -> None:
+    """End the pause. Without a connection that waits for the next one, as the master does."""
     fence = master.fence
     if fence.asked_at is None:
+        return
+    if not master.command.is_up and turn.now < fence.asked_at + PAUSE_MS:
+        fence.is_ending = True
         return
     master.fence = Fence()
     release(turn, master)
@@ -174,6 +202,11 @@ def is_former(node: Instance) -> bool:
     """Whether this master was replaced, maybe paused by others, and has not been demoted yet."""
     is_demoted_later = isinstance(node, Replica) and node.demote
     return is_demoted_later and master_of(node).shared.fence_isolated_master
+
+
+def is_urgent(node: Instance) -> bool:
+    """Whether writes or clients wait for the next connection to it."""
+    return (isinstance(node, Master) and node.fence.is_ending) or is_former(node)
 
 
 # The leader that promotes ------------------------------------------------------------------------

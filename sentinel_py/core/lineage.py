@@ -20,13 +20,16 @@ _NO_ID = "0" * 40
 
 def protects(state: State, master: Master) -> bool:
     """Whether the data of a master that comes back empty are to be saved."""
-    wanted = master.shared.protect_empty_restart
-    return state.raft is not None if wanted is None else wanted
+    return _is_on(state, master.shared.protect_empty_restart)
 
 
 def checks(state: State, master: Master) -> bool:
     """Whether only a replica of the master's lineage may be promoted."""
-    wanted = master.shared.check_lineage
+    return _is_on(state, master.shared.check_lineage)
+
+
+def _is_on(state: State, wanted: bool | None) -> bool:
+    """What the operator left open is on in Raft mode, and off where the original is the model."""
     return state.raft is not None if wanted is None else wanted
 
 
@@ -50,8 +53,24 @@ def note(turn: Turn, node: DataNode, role: Role) -> None:
         else:
             _remember(turn, node, data)
             _tell_divergences(turn, node)
+    elif isinstance(node, Master):
+        _note_demoted(turn, node, data)
     elif isinstance(node, Replica):
         _note_replica(turn, node, data, role)
+
+
+def _note_demoted(turn: Turn, master: Master, data: Dataset) -> None:
+    """What a master had is lost if it follows a stranger, has his data, and its replicas, too.
+
+    To insist on it then would save nothing, and leave us without a master for good.
+    """
+    known = master.lineage
+    if known is None or not is_kept(turn.state, master) or data.is_syncing:
+        return
+    if not _is_kin(known, data) and not _heirs(master):
+        turn.log(Level.WARNING, f"{master.name} has the data of another history, {data.replid}")
+        forget(master)
+        _remember(turn, master, data)
 
 
 def _note_replica(turn: Turn, replica: Replica, data: Dataset, role: Role) -> None:
@@ -128,7 +147,8 @@ def _tell_divergences(turn: Turn, master: Master) -> None:
             continue
         former.parting = None
         promoted_at = data.parted_offset - 1
-        if parting.offset > promoted_at:
+        if parting.offset > max(promoted_at, former.told_offset):
+            former.told_offset = parting.offset
             where = f"{turn.state.shown(former.address)} {former.address.port}"
             turn.notice(
                 Level.WARNING,
@@ -221,6 +241,12 @@ def why_not(state: State, replica: Replica) -> str:
     if 0 < master.shared.max_promotion_lag < lag:
         return f"is {lag} bytes behind offset {known.offset}"
     return ""
+
+
+def has_own_data(master: Master) -> bool:
+    """Whether a master, whatever it reports to be, still has what it is known to have had."""
+    known, data = master.lineage, master.dataset
+    return known is not None and data is not None and not data.is_syncing and _is_kin(known, data)
 
 
 def is_at_risk(state: State, replica: Replica) -> bool:

@@ -52,6 +52,8 @@ class Ask(Enum):
     DOWN = "is-master-down-by-addr"
     HAND_OVER = "failover"
     FENCE = "client-pause"
+    PAUSE = "client-pause-for-failover"
+    OFFSET = "info-replication"
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +324,7 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class SaveSoon:
-    """Put the state on disk within a second: what is new in it could be learnt again."""
+    """Put the state on disk soon: what is new in it could be learnt again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,9 +347,13 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Drop the link's connection; no input comes from it any more."""
+    """Drop the link's connection; no input comes from it any more.
+
+    What a hung one has not delivered yet must not arrive later, as by then it may be wrong.
+    """
 
     link: int
+    is_hung: bool = False
 
 
 @dataclass(frozen=True, slots=True)

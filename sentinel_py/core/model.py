@@ -125,11 +125,12 @@ class Lineage:
 
 @dataclass(slots=True)
 class Fence:
-    """How far writes on a master have been stopped, as long as we have no majority."""
+    """How far we have stopped writes on a server, which is or was the master."""
 
     asked_at: int | None = None  # the last pause that was ordered
     is_on: bool = False  # the master has confirmed one
     is_refused: bool = False
+    is_ending: bool = False  # it is to end, and the master cannot be told yet
 
 
 @dataclass(slots=True, eq=False)
@@ -144,6 +145,7 @@ class Instance:
     down_at: int | None = None
     due_at: int | None = None  # when the detector looks again; the one valid timer entry
     attend_at: int = 0  # till then, nothing but pings can be due
+    period_ms: int = 1  # from ping to ping
     hello_at: int = 0  # last hello that was delivered to it; its creation counts as one
     hello_asked_at: int | None = None
 
@@ -161,6 +163,7 @@ class DataNode(Instance):
     info_at: int | None = None
     info_asked_at: int | None = None
     dataset: Dataset | None = None
+    fence: Fence = field(default_factory=Fence)
     script_killed: bool = False
 
     def links(self) -> tuple[Link, Link]:
@@ -189,6 +192,7 @@ class Replica(DataNode):
     demote: bool = False  # a former master that has not yet been seen as a replica
     detached_at: int | None = None  # when it was kept from copying an emptied master
     parting: Dataset | None = None  # what it had as a master, until it can be compared
+    told_offset: int = 0  # how far it had gone its own way, when that was told last
     corrected_at: int | None = None  # when it was last told to follow the right master
 
 
@@ -220,6 +224,16 @@ class Phase(Enum):
     RECONF = "reconf_slaves"
 
 
+@dataclass(slots=True)
+class CatchUp:
+    """A promotion's wait until the chosen replica has all that the old master acknowledged."""
+
+    ends_at: int  # the promotion waits no longer
+    pause_ends_at: int  # till then, the old master may take no writes
+    target: int | None = None  # where its history ends
+    ask_at: int | None = None  # when the replica is to be asked how far it is
+
+
 @dataclass(slots=True, eq=False)
 class Failover:
     """A failover that this sentinel leads, or wants to lead."""
@@ -235,6 +249,7 @@ class Failover:
     ticket: int | None = None  # the order to answer when the master has agreed
     takes_stale: bool = False  # replicas of any lineage and lag, by order
     held_until: int = 0  # when no silent member can be letting the old master take writes
+    catch_up: CatchUp | None = None
 
 
 @dataclass(slots=True)
@@ -246,7 +261,7 @@ class Mandate:
     forced: bool
     chosen: Address | None = None
     switched: bool = False
-    is_over: bool = False  # known to its leader only, until the end is logged
+    is_over: bool = False  # seen here; for the log it goes on until that has its end
 
 
 class Wait(Enum):
@@ -297,7 +312,6 @@ class Master(DataNode):
     odown_at: int | None = None
     rebooted_at: int | None = None
     loading_at: int | None = None  # since when it answers that it is loading
-    fence: Fence = field(default_factory=Fence)
     lineage: Lineage | None = None
     emptied_at: int | None = None  # since when it is seen to have come back empty
     rescue_at: int = 0  # no attempt to save its data before this time

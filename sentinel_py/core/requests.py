@@ -134,6 +134,21 @@ def call_off(turn: Turn, master: Master) -> None:
         turn.send(master.command, _command(master, "FAILOVER", "ABORT"))
 
 
+def pause_writes(turn: Turn, master: Master, pause_ms: int) -> None:
+    """Have the master take no writes for a while, and say how far its history goes then."""
+    words = ("PAUSE", str(pause_ms), "WRITE")
+    turn.send(
+        master.command,
+        _command(master, "CLIENT", *words, ask=Ask.PAUSE),
+        _command(master, "INFO", "replication", ask=Ask.OFFSET),
+    )
+
+
+def ask_offset(turn: Turn, node: DataNode) -> None:
+    if node.command.is_up:
+        turn.send(node.command, _command(node, "INFO", "replication", ask=Ask.OFFSET))
+
+
 def kill_script(turn: Turn, node: DataNode) -> None:
     turn.send(node.command, _command(node, "SCRIPT", "KILL"))
 
@@ -149,9 +164,7 @@ def report_down(turn: Turn, peer: Peer) -> None:
     master = peer.master
     peer.asked_at = turn.now
     told = (turn.state.myid, master.name, str(master.config_epoch), str(int(master.is_down)))
-    turn.send(
-        peer.command, Request(("SENTINEL", "RAFT", "REPORT", *told), Ask.FORGET, master.name)
-    )
+    turn.send(peer.command, Request(("SENTINEL", "RAFT", "REPORT", *told), Ask.FORGET, master.name))
 
 
 def down_question(state: State, master: Master) -> tuple[str, ...]:

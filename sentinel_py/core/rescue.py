@@ -15,14 +15,12 @@ from __future__ import annotations
 from sentinel_py.core import choice, election, failover, lineage, requests
 from sentinel_py.core.messages import Level
 from sentinel_py.core.model import Master, Replica, State, Wait
-from sentinel_py.core.turn import Turn
+from sentinel_py.core.turn import NEVER, Turn
 
 RECONNECT_MS = 25
 """A master that is to be protected is looked for this often: replicas do so once in a second."""
 
 _RETRY_MS = 100
-_FRESH_INFO_WAIT_MS = 200
-_NEVER = 2**62
 
 
 def is_candidate(state: State, master: Master) -> bool:
@@ -33,16 +31,16 @@ def is_candidate(state: State, master: Master) -> bool:
 def attend(turn: Turn, master: Master) -> int:
     """Have the data of an emptied master taken over, as long as anybody may have them."""
     if master.emptied_at is None or master.failover or master.proposed:
-        return _NEVER
+        return NEVER
     if master.rescue_at < master.emptied_at:
         return _look_closer(turn, master)
     if not lineage.protects(turn.state, master) or not lineage.may_be_saved(master):
         return _give_up(turn, master)
     raft = turn.state.raft
     if raft and (not raft.leads or master.mandate):
-        return _NEVER
+        return NEVER
     if master.wait in (Wait.LEADER, Wait.NOT_ELECTED) and turn.now < (master.try_at or 0):
-        return _NEVER
+        return NEVER
     if turn.now >= master.rescue_at:
         master.rescue_at = turn.now + _RETRY_MS
         if best := choice.choose(turn, master):
@@ -69,7 +67,7 @@ def _look_closer(turn: Turn, master: Master) -> int:
     assert emptied_at is not None
     keys = lineage.keys_lost(master)
     if keys == 0:
-        patience_ends_at = emptied_at + _FRESH_INFO_WAIT_MS
+        patience_ends_at = emptied_at + choice.FRESH_INFO_WAIT_MS
         is_told = all((it.info_at or 0) >= emptied_at for it in master.replicas.values())
         is_over = is_told or turn.now >= patience_ends_at
         return _give_up(turn, master) if is_over else patience_ends_at
@@ -84,4 +82,4 @@ def _give_up(turn: Turn, master: Master) -> int:
     if master.emptied_at is not None and master.rescue_at >= master.emptied_at:
         turn.notice(Level.WARNING, "-empty-restart", master)
     lineage.accept(turn, master)
-    return _NEVER
+    return NEVER

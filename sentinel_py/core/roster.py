@@ -187,13 +187,18 @@ def remove_peer(turn: Turn, peer: Peer) -> None:
 
 
 def reset_master(turn: Turn, master: Master) -> None:
-    """Forget replicas, peers, flags and a running failover; keep address, epochs and options."""
+    """Forget replicas, peers, flags and a running failover; keep address, epochs and options.
+
+    What the Raft log has begun, its leader ends there: members may be reset one by one.
+    """
     for peer in list(master.peers.values()):
         remove_peer(turn, peer)
     for replica in master.replicas.values():
         _release(turn, replica)
     master.replicas.clear()
     forget_reports(turn, master)
+    if master.mandate is not None:
+        master.mandate.is_over = True
     turn.close_links(master)
     # Not found again at once: who ordered it may look whether they are gone.
     for link in master.links():
@@ -211,7 +216,7 @@ def forget_reports(turn: Turn, master: Master) -> None:
     master.rebooted_at = None
     master.script_killed = False
     leave_unconfirmed(turn, master.failover)
-    master.failover = master.mandate = None
+    master.failover = None
     master.leader = None
     master.wait, master.try_at = Wait.NOTHING, None
     for peer in master.peers.values():
@@ -242,25 +247,19 @@ def trade_places(turn: Turn, master: Master, replica: Replica) -> None:
     old.run_id, old.info, old.info_at = master.run_id, master.info, master.info_at
     old.info_asked_at = master.info_asked_at
     old.hello_at, old.hello_asked_at = master.hello_at, master.hello_asked_at
-    old.down_at = master.down_at
+    old.down_at, old.fence = master.down_at, master.fence
 
     master.address = replica.address
     master.command, master.channel = replica.command, replica.channel
     _take_over(master)
     forget_reports(turn, master)
     master.run_id, master.info, master.info_at = replica.run_id, replica.info, replica.info_at
-    master.info_asked_at = replica.info_asked_at
+    master.info_asked_at, master.fence = replica.info_asked_at, replica.fence
     master.hello_at, master.hello_asked_at = replica.hello_at, replica.hello_asked_at
     master.command.ping_since = None if replica.command.is_up else turn.now
     replica.due_at = None
     for instance in (master, old):
         turn.touch(instance)
-
-
-def move_master(turn: Turn, master: Master, address: Address) -> None:
-    """Make an address that nobody knew the master's; the old master is now a replica."""
-    stand_in = add_replica(turn.state, turn.now, master, address)
-    trade_places(turn, master, stand_in)
 
 
 def _take_over(node: DataNode) -> None:

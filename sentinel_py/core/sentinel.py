@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from sentinel_py.core import (
+    catchup,
     consensus,
     detector,
     election,
@@ -265,6 +266,8 @@ _READERS: dict[Ask, Callable[[Turn, list[Instance], Reply], None]] = {
     Ask.DOWN: _read_down,
     Ask.HAND_OVER: _read_hand_over,
     Ask.FENCE: fencing.take_answer,
+    Ask.PAUSE: catchup.take_pause_answer,
+    Ask.OFFSET: catchup.take_offset,
 }
 
 _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {

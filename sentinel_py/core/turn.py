@@ -40,6 +40,9 @@ from sentinel_py.core.model import (
     State,
 )
 
+NEVER = 2**62
+"""When to look again where only something that happens can make it necessary."""
+
 
 class Turn:
     """What one ``step`` works with; its effects are handed out when the step ends."""
@@ -50,6 +53,7 @@ class Turn:
         "is_executable",
         "is_from_log",
         "now",
+        "opens",
         "rng",
         "state",
         "touched",
@@ -63,6 +67,7 @@ class Turn:
         self.rng = rng
         self.is_executable = is_executable
         self.is_from_log = False
+        self.opens = 0  # links that it was time to open
         self.effects: list[Effect] = []
         self.touched: dict[Instance, None] = {}
         self._saved = False
@@ -79,7 +84,7 @@ class Turn:
         self._save_by(SaveSoon() if self.is_from_log else Save())
 
     def save_soon(self) -> None:
-        """Have the state saved within a second: nothing rests on it, it can be learnt again."""
+        """Have the state saved soon: nothing rests on it, it can be learnt again."""
         self._save_by(SaveSoon())
 
     def _save_by(self, effect: Save | SaveSoon) -> None:
@@ -133,10 +138,10 @@ class Turn:
         link.pending += len(requests)
         self.effects.append(Send(link.id, requests))
 
-    def close(self, link: Link) -> None:
+    def close(self, link: Link, *, is_hung: bool = False) -> None:
         """Drop the link's connection; the detector opens it again while it has owners."""
         if link.state is not LinkState.DOWN:
-            self.effects.append(Close(link.id))
+            self.effects.append(Close(link.id, is_hung))
             mark_down(link)
         for owner in link.owners:
             self.touch(owner)

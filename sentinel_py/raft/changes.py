@@ -28,6 +28,8 @@ DONE_WITHIN_S = 25.0
 
 LOOK_EVERY_S = 0.02
 
+_NO_LEADER = "the Raft cluster has no leader at the moment, try again"
+
 
 class Changes:
     """The orders of `SENTINEL RAFT` that change something; each gives the reason of a refusal."""
@@ -46,7 +48,7 @@ class Changes:
         if status.leader == member.run_id:
             return await self._alone(words)
         if is_forwarded or status.leader is None:
-            return "the Raft cluster has no leader at the moment, try again"
+            return _NO_LEADER
         return await self._forward(status.leader, words)
 
     async def _forward(self, leader: str, words: tuple[str, ...]) -> str:
@@ -129,15 +131,15 @@ class Changes:
     async def _remove_ourselves(self) -> str:
         """A leader cannot remove itself: another one has to lead first."""
         member = self._member
-        assert member.driver
+        driver = member.driver
+        assert driver
         if len(member.addresses) == 1:
             return "the last member cannot be removed"
         if reason := await self._transfer():
             return reason
-        leader = member.driver.status.leader
-        assert leader, "the transfer has ended with a leader"
-        reason = await self._forward(leader, ("remove", member.run_id))
-        # With our removal our streams end, maybe before the answer has come.
+        leader = driver.status.leader
+        reason = await self._forward(leader, ("remove", member.run_id)) if leader else _NO_LEADER
+        # With our removal, by whomever, our streams end, maybe before the answer has come.
         return "" if member.phase is Phase.REMOVED else reason
 
     def _majority_trouble(self, removed: str) -> str:

@@ -57,6 +57,7 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._contact_timer: asyncio.TimerHandle | None = None
         self._is_due = False
+        self._is_behind = False  # by what the core was told last
         self._is_closed = False
         self._leader_lost_at = self._loop.time()
         self._snapshot_at = self._loop.time()
@@ -174,8 +175,9 @@ class Driver:
     def _tell_contact(self) -> None:
         contact = self._contact
         assert contact.at is not None
-        is_current = self._engine.status().applied_index >= contact.commit_index
+        self._is_behind = self._engine.status().applied_index < contact.commit_index
         heard, relayed = tuple(contact.heard_at.items()), tuple(contact.relayed_at.items())
+        is_current = not self._is_behind
         self._member.host.feed(RaftContact(contact.at, heard, relayed, is_current))
 
     # What is asked of it
@@ -265,6 +267,8 @@ class Driver:
             self._snapshot_at = self._loop.time()
         if now.has_lease and self._member.state.is_tilted:
             self._yield()
+        if self._is_behind and now.applied_index >= self._contact.commit_index:
+            self._tell_contact()
         view = RaftView(tuple(now.members), now.leader, now.has_lease, now.has_majority, now.term)
         if view == self._view:
             return

@@ -17,12 +17,12 @@ from sentinel_py.resp import (
     Error,
     Raw,
     parse_integer,
+    to_bytes,
     to_text,
 )
 from sentinel_py.server.client_commands import BAD_NAME, CLIENT_COMMAND, is_printable
 from sentinel_py.server.command_docs import COMMAND_COMMAND
 from sentinel_py.server.commands import Answer, Command, Docs, Lasts
-from sentinel_py.server.info import render_info
 from sentinel_py.server.pubsub import PUBSUB_COMMANDS
 from sentinel_py.version import REDIS_VERSION
 
@@ -123,7 +123,8 @@ def _hello_options(words: list[bytes]) -> _HelloOptions | Error:
 
 
 def info(session: Session, args: list[bytes]) -> Answer:
-    return render_info(session.server, map(to_text, args[1:]))
+    # As bytes: it is never the same twice, so it had better not be kept as other texts are.
+    return to_bytes(session.server.info.render(map(to_text, args[1:])))
 
 
 def role(session: Session, args: list[bytes]) -> Answer:

@@ -2,6 +2,9 @@
 
 The rule guarded: names and order of the fields are those of redis-sentinel; what is new stands at
 the end of its section. Fields that speak of data are there, as monitoring reads them, and are 0.
+
+Most fields never change. Each section is put together once, with a gap for each field that does;
+to fill the gaps takes a third of the time that it takes to put them together.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -23,7 +26,10 @@ if TYPE_CHECKING:
 
 Pairs: TypeAlias = list[tuple[str, object]]
 
+_Values: TypeAlias = "tuple[object, ...]"
+
 _ALL = {"default", "all", "everything"}
+_GAP = "%s"
 _HZ = 10
 
 
@@ -43,6 +49,9 @@ class Stats:
     commands_rate: float = 0.0
     input_rate: float = 0.0
     output_rate: float = 0.0
+    # Of one client, when the rates were measured.
+    max_unread_bytes: int = 0
+    max_unsent_bytes: int = 0
     _last_sample: tuple[int, int, int, int] = field(default=(0, 0, 0, 0), repr=False)
 
     def sample(self, now: int) -> None:
@@ -57,29 +66,46 @@ class Stats:
             )
 
 
-def render_info(server: Server, wanted: Iterable[str]) -> str:
-    """The text of INFO; with no section named, all of them."""
-    names = {name.lower() for name in wanted}
-    every = not names or bool(names & _ALL)
-    sections: list[tuple[str, Pairs]] = [
-        ("Server", _server(server)),
-        ("Clients", _clients(server)),
-        ("Stats", _stats(server)),
-        ("CPU", _cpu()),
-        *server.host.info_sections(),
-    ]
-    return "\r\n".join(
-        _render(title, pairs) for title, pairs in sections if every or title.lower() in names
-    )
+class Info:
+    """The sections of one server, ready but for the fields that change."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._own: dict[str, tuple[str, Callable[[Server], _Values]]] = {
+            "server": (_with_gaps("Server", _server(server)), _server_values),
+            "clients": (_with_gaps("Clients", _clients(server)), _clients_values),
+            "stats": (_with_gaps("Stats", _stats()), _stats_values),
+            "cpu": (_with_gaps("CPU", _cpu()), _cpu_values),
+        }
+
+    def render(self, wanted: Iterable[str]) -> str:
+        """The text of INFO; with no section named, all of them."""
+        names = {name.lower() for name in wanted}
+        every = not names or not names.isdisjoint(_ALL)
+        texts = [
+            text % values(self._server)
+            for name, (text, values) in self._own.items()
+            if every or name in names
+        ]
+        for title, pairs in self._server.host.info_sections():
+            if every or title.lower() in names:
+                texts.append(_render(title, pairs))
+        return "\r\n".join(texts)
 
 
 def _render(title: str, pairs: Pairs) -> str:
-    return f"# {title}\r\n" + "".join(f"{name}:{value}\r\n" for name, value in pairs)
+    return f"# {title}\r\n" + "".join([f"{name}:{value}\r\n" for name, value in pairs])
+
+
+def _with_gaps(title: str, pairs: Pairs) -> str:
+    return _render(title, [(name, _constant(value)) for name, value in pairs])
+
+
+def _constant(value: object) -> object:
+    return value if value is _GAP else str(value).replace("%", "%%")
 
 
 def _server(server: Server) -> Pairs:
-    uptime_s = (server.now() - server.started_at) // 1000
-    now_us = time.time_ns() // 1000
     options = server.options
     uname = os.uname()
     return [
@@ -98,12 +124,12 @@ def _server(server: Server) -> Pairs:
         ("process_supervised", "no"),
         ("run_id", server.host.run_id),
         ("tcp_port", options.port or options.tls_port),
-        ("server_time_usec", now_us),
-        ("uptime_in_seconds", uptime_s),
-        ("uptime_in_days", uptime_s // 86400),
+        ("server_time_usec", _GAP),
+        ("uptime_in_seconds", _GAP),
+        ("uptime_in_days", _GAP),
         ("hz", _HZ),
         ("configured_hz", _HZ),
-        ("lru_clock", now_us // 1_000_000 & 0xFFFFFF),
+        ("lru_clock", _GAP),
         ("executable", os.path.abspath(sys.argv[0])),
         ("config_file", server.host.config_file),
         ("io_threads_active", 0),
@@ -126,39 +152,53 @@ def _listeners(server: Server) -> Pairs:
     return [(f"listener{number}", text) for number, text in enumerate(listeners)]
 
 
+def _server_values(server: Server) -> _Values:
+    uptime_s = (server.now() - server.started_at) // 1000
+    now_us = time.time_ns() // 1000
+    return now_us, uptime_s, uptime_s // 86400, now_us // 1_000_000 & 0xFFFFFF
+
+
 def _clients(server: Server) -> Pairs:
-    sessions = server.clients.values()
     return [
-        ("connected_clients", len(sessions)),
+        ("connected_clients", _GAP),
         ("cluster_connections", 0),
         ("maxclients", server.options.maxclients),
-        ("client_recent_max_input_buffer", max((it.input_bytes for it in sessions), default=0)),
-        ("client_recent_max_output_buffer", max((it.output_bytes for it in sessions), default=0)),
+        ("client_recent_max_input_buffer", _GAP),
+        ("client_recent_max_output_buffer", _GAP),
         ("blocked_clients", 0),
-        ("tracking_clients", sum(it.tracking is not None for it in sessions)),
-        ("pubsub_clients", sum(it.subscription_count > 0 for it in sessions)),
-        ("watching_clients", 0),
-        ("clients_in_timeout_table", 0),
-        ("total_watched_keys", 0),
-        ("total_blocking_keys", 0),
-        ("total_blocking_keys_on_nokey", 0),
+        ("tracking_clients", _GAP),
+        ("pubsub_clients", _GAP),
+        *_zeros(
+            "watching_clients clients_in_timeout_table total_watched_keys total_blocking_keys "
+            "total_blocking_keys_on_nokey"
+        ),
     ]
 
 
-def _stats(server: Server) -> Pairs:
-    stats, denied = server.stats, server.acl.log.denied
+def _clients_values(server: Server) -> _Values:
+    sessions = server.clients.values()
+    return (
+        len(sessions),
+        server.stats.max_unread_bytes,
+        server.stats.max_unsent_bytes,
+        sum([it.tracking is not None for it in sessions]),
+        server.pubsub.count_subscribers(),
+    )
+
+
+def _stats() -> Pairs:
     return [
-        ("total_connections_received", stats.connections),
-        ("total_commands_processed", stats.commands),
-        ("instantaneous_ops_per_sec", round(stats.commands_rate)),
-        ("total_net_input_bytes", stats.input_bytes),
-        ("total_net_output_bytes", stats.output_bytes),
+        ("total_connections_received", _GAP),
+        ("total_commands_processed", _GAP),
+        ("instantaneous_ops_per_sec", _GAP),
+        ("total_net_input_bytes", _GAP),
+        ("total_net_output_bytes", _GAP),
         *_zeros("total_net_repl_input_bytes total_net_repl_output_bytes"),
-        ("instantaneous_input_kbps", f"{stats.input_rate / 1024:.2f}"),
-        ("instantaneous_output_kbps", f"{stats.output_rate / 1024:.2f}"),
+        ("instantaneous_input_kbps", _GAP),
+        ("instantaneous_output_kbps", _GAP),
         ("instantaneous_input_repl_kbps", "0.00"),
         ("instantaneous_output_repl_kbps", "0.00"),
-        ("rejected_connections", stats.rejected_connections),
+        ("rejected_connections", _GAP),
         *_zeros("sync_full sync_partial_ok sync_partial_err expired_keys"),
         ("expired_stale_perc", "0.00"),
         *_zeros(
@@ -166,8 +206,8 @@ def _stats(server: Server) -> Pairs:
             "evicted_clients total_eviction_exceeded_time current_eviction_exceeded_time "
             "keyspace_hits keyspace_misses"
         ),
-        ("pubsub_channels", len(server.pubsub.channels)),
-        ("pubsub_patterns", len(server.pubsub.patterns)),
+        ("pubsub_channels", _GAP),
+        ("pubsub_patterns", _GAP),
         *_zeros(
             "pubsubshard_channels latest_fork_usec total_forks migrate_cached_sockets "
             "slave_expires_tracked_keys active_defrag_hits active_defrag_misses "
@@ -175,21 +215,43 @@ def _stats(server: Server) -> Pairs:
             "current_active_defrag_time tracking_total_keys tracking_total_items "
             "tracking_total_prefixes unexpected_error_replies"
         ),
-        ("total_error_replies", stats.error_replies),
+        ("total_error_replies", _GAP),
         ("dump_payload_sanitizations", 0),
-        ("total_reads_processed", stats.reads),
-        ("total_writes_processed", stats.writes),
+        ("total_reads_processed", _GAP),
+        ("total_writes_processed", _GAP),
         *_zeros(
             "io_threaded_reads_processed io_threaded_writes_processed reply_buffer_shrinks "
             "reply_buffer_expands eventloop_cycles eventloop_duration_sum "
             "eventloop_duration_cmd_sum instantaneous_eventloop_cycles_per_sec "
             "instantaneous_eventloop_duration_usec"
         ),
-        ("acl_access_denied_auth", denied[Reason.AUTH]),
-        ("acl_access_denied_cmd", denied[Reason.COMMAND]),
+        ("acl_access_denied_auth", _GAP),
+        ("acl_access_denied_cmd", _GAP),
         ("acl_access_denied_key", 0),
-        ("acl_access_denied_channel", denied[Reason.CHANNEL]),
+        ("acl_access_denied_channel", _GAP),
     ]
+
+
+def _stats_values(server: Server) -> _Values:
+    stats, denied = server.stats, server.acl.log.denied
+    return (
+        stats.connections,
+        stats.commands,
+        round(stats.commands_rate),
+        stats.input_bytes,
+        stats.output_bytes,
+        f"{stats.input_rate / 1024:.2f}",
+        f"{stats.output_rate / 1024:.2f}",
+        stats.rejected_connections,
+        len(server.pubsub.channels),
+        len(server.pubsub.patterns),
+        stats.error_replies,
+        stats.reads,
+        stats.writes,
+        denied[Reason.AUTH],
+        denied[Reason.COMMAND],
+        denied[Reason.CHANNEL],
+    )
 
 
 def _zeros(names: str) -> Pairs:
@@ -197,14 +259,20 @@ def _zeros(names: str) -> Pairs:
 
 
 def _cpu() -> Pairs:
+    return [
+        ("used_cpu_sys", _GAP),
+        ("used_cpu_user", _GAP),
+        ("used_cpu_sys_children", _GAP),
+        ("used_cpu_user_children", _GAP),
+        ("used_cpu_sys_main_thread", _GAP),
+        ("used_cpu_user_main_thread", _GAP),
+    ]
+
+
+def _cpu_values(_server: Server) -> _Values:
     own = resource.getrusage(resource.RUSAGE_SELF)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     main = resource.getrusage(resource.RUSAGE_THREAD)
-    return [
-        ("used_cpu_sys", f"{own.ru_stime:.6f}"),
-        ("used_cpu_user", f"{own.ru_utime:.6f}"),
-        ("used_cpu_sys_children", f"{children.ru_stime:.6f}"),
-        ("used_cpu_user_children", f"{children.ru_utime:.6f}"),
-        ("used_cpu_sys_main_thread", f"{main.ru_stime:.6f}"),
-        ("used_cpu_user_main_thread", f"{main.ru_utime:.6f}"),
-    ]
+    return tuple(
+        f"{seconds:.6f}" for used in (own, children, main) for seconds in (used[1], used[0])
+    )

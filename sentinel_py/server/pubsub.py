@@ -40,6 +40,10 @@ class PubSub:
             receivers += _send(self.patterns.get(pattern), message)
         return receivers
 
+    def count_subscribers(self) -> int:
+        indexes = (*self.channels.values(), *self.patterns.values())
+        return len(set().union(*indexes))
+
     def forget(self, session: Session) -> None:
         """Drop all subscriptions of a session that has ended."""
         _drop(self.channels, session.channels, session)

@@ -21,7 +21,7 @@ from sentinel_py.acl.log import Reason
 from sentinel_py.resp import to_bytes
 from sentinel_py.server.client_list import describe_client
 from sentinel_py.server.commands import CommandTable, Host
-from sentinel_py.server.info import Stats
+from sentinel_py.server.info import Info, Stats
 from sentinel_py.server.listeners import ListenError, listen_tcp, listen_unix, remove_unix_socket
 from sentinel_py.server.options import ServerOptions
 from sentinel_py.server.pubsub import PubSub
@@ -71,6 +71,7 @@ class Server:
         self.pubsub = PubSub()
         self.ready = ReadyReplies(table.every())
         self.stats = Stats()
+        self._info: Info | None = None
         # `ticked_at` is now, but for up to a second: good enough for ages, and free.
         self.started_at = self.ticked_at = self.now()
         self._ssl_context = ssl_context
@@ -134,6 +135,13 @@ class Server:
             return 0
         return self.pubsub.publish(to_bytes(channel), to_bytes(payload))
 
+    @property
+    def info(self) -> Info:
+        """Made when the first client asks: by then, all that it holds for constant is known."""
+        if self._info is None:
+            self._info = Info(self)
+        return self._info
+
     def permissions_changed(self) -> None:
         """Make all connections comply with the ACL as it is now."""
         for session in list(self.clients.values()):
@@ -194,7 +202,10 @@ class Server:
         now = self.ticked_at = self.now()
         self.stats.sample(now)
         idle_ms = self.options.timeout_s * 1000
-        for session in list(self.clients.values()):
+        sessions = list(self.clients.values())
+        self.stats.max_unread_bytes = max((it.input_bytes for it in sessions), default=0)
+        self.stats.max_unsent_bytes = max((it.output_bytes for it in sessions), default=0)
+        for session in sessions:
             may_idle = session.subscription_count or session.is_handed_over
             if idle_ms and not may_idle and now - session.active_at > idle_ms:
                 session.abort()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from random import Random
 
 from sentinel_py.core import roster
-from sentinel_py.core.ledger import Switch
+from sentinel_py.core.ledger import Claim, Switch
 from sentinel_py.core.messages import (
     ChannelMessage,
     Close,
@@ -465,11 +465,14 @@ class Stage:
         self.step(view)
 
     def do_switched(self, name, epoch="1", master="mymaster"):
-        """``switched R1 epoch=1``: another leader's switch to R1 is committed."""
-        node = self.nodes[name]
-        self.committed += 1
-        entry = Switch(master, int(epoch), node.host, node.port, node.host)
-        self.step(Committed(self.committed, f"switch-{epoch}", entry))
+        """``switched R1 epoch=1``: another leader's claim and its switch to R1 are committed."""
+        node, leader = self.nodes[name], self.state.raft.leader
+        for entry in (
+            Claim(master, int(epoch), leader or self.state.raft.members[-1], False, False),
+            Switch(master, int(epoch), node.host, node.port, node.host),
+        ):
+            self.committed += 1
+            self.step(Committed(self.committed, f"x:{self.committed}", entry))
 
     def do_contact(self, *names, lacks="nothing"):
         """``contact S1 S2``: from now on we have proof of contact, and as leader gave it to these.

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from sentinel_py.core import snapshot
-from sentinel_py.core.ledger import Choice, Claim, Command, decode, encode
+from sentinel_py.core.ledger import Choice, Claim, Command, Finish, Switch, decode, encode
 from sentinel_py.core.messages import (
     Answer,
     Ask,
@@ -18,6 +18,7 @@ from sentinel_py.core.messages import (
     DownAnswer,
     DownQuestion,
     DownReport,
+    ErrorReply,
     FailOver,
     Installed,
     LinkUp,
@@ -30,6 +31,7 @@ from sentinel_py.core.messages import (
     Remove,
     Reply,
     Request,
+    Reset,
     SaveSoon,
     Send,
     SetOptions,
@@ -41,10 +43,15 @@ from sentinel_py.core.sentinel import Sentinel
 IDS = ("a" * 40, "b" * 40, "c" * 40)
 MASTER = "10.0.0.1"
 REPLICA = "10.0.0.2"
+OTHER_REPLICA = "10.0.0.3"
+NO_PAUSE = ErrorReply("ERR Unknown subcommand or wrong number of arguments for 'PAUSE'")
 
 
 class Members:
-    """Three cores and a log; the members that are cut off neither propose nor apply."""
+    """Three cores and a log; the members that are cut off neither propose nor apply.
+
+    Servers answer what a test has them answer, but always refuse to pause writes.
+    """
 
     def __init__(self):
         self.cores = [
@@ -70,8 +77,11 @@ class Members:
                     self.catch_up()
                 case Notice(_, name, text):
                     self.notices[member].append(f"{name} {text}")
-                case Send(_, requests):
+                case Send(link, requests):
                     self.sent[member] += [" ".join(request.args) for request in requests]
+                    for request in requests:
+                        if request.ask is Ask.PAUSE:
+                            self.step(member, Reply(link, request, NO_PAUSE))
                 case Answer(ticket, value):
                     self.answers[ticket] = value
 
@@ -185,6 +195,51 @@ def test_a_hello_may_be_faster_than_the_log(members):
     assert len({snapshot.dump(core.state) for core in members.cores}) == 1
 
 
+def test_a_failover_from_outside_forestalls_one_in_the_log(members):
+    """Who hears of it first may not be the leader: the mandate stays with all until its end."""
+    for member in range(3):
+        members.meet_replica(member, OTHER_REPLICA)
+        members.meet_replica(member)
+    members.order(1, FailOver(7, "m"))
+    epoch = members.master(0).mandate.epoch
+    hello = DirectHello(f"10.9.9.9,26379,{'e' * 40},9,m,{OTHER_REPLICA},1,{epoch + 1}")
+    members.step(1, hello)
+    assert members.master(1).address.host == OTHER_REPLICA
+    assert members.master(1).mandate.epoch == epoch
+    logged = len(members.log)
+    members.step(0, hello)
+    members.step(0, Wake())
+    assert [entry for _, entry in members.log[logged:]] == [Finish("m", epoch)]
+    assert [members.master(member).mandate for member in range(3)] == [None] * 3
+
+
+def test_a_switch_that_comes_when_others_have_gone_on_is_none(members):
+    """A leader that was stopped after the promotion may log it when that replica is dead again."""
+    for member in range(3):
+        members.meet_replica(member)
+    members.order(0, FailOver(7, "m"))
+    epoch = members.master(0).mandate.epoch
+    late = Switch("m", epoch, REPLICA, 1, REPLICA)
+    for entry in (Finish("m", epoch), Claim("m", epoch + 1, IDS[0], True, False), late):
+        members.log.append(("x:1", entry))
+        members.catch_up()
+    assert [members.master(member).address.host for member in range(3)] == [MASTER] * 3
+    assert members.master(0).failover.epoch == epoch + 1
+
+
+def test_a_reset_of_one_member_takes_nothing_from_the_log(loners):
+    """With replicate-config no the others still know of the failover until its leader ends it."""
+    for member in range(3):
+        loners.order(member, Monitor(1, "m", MASTER, "1", "2"))
+        loners.meet_replica(member)
+    loners.order(0, FailOver(7, "m"))
+    loners.order(1, Reset(8, "m"))
+    assert loners.master(1).mandate.chosen.host == REPLICA
+    loners.order(0, Reset(9, "m"))
+    loners.step(0, Wake())
+    assert [loners.master(member).mandate for member in range(3)] == [None] * 3
+
+
 @pytest.fixture
 def loners():
     """A led cluster with replicate-config no: each member watches what it was told to."""
@@ -232,6 +287,19 @@ def test_a_new_leader_asks_the_chosen_one_first(members):
     assert "SLAVEOF NO ONE" in members.sent[1]
     members.info(1, attempt.chosen, "role:master")
     assert [members.master(member).address.host for member in (1, 2)] == [REPLICA] * 2
+
+
+def test_a_new_leader_does_not_replace_a_master_that_is_well_again(members):
+    """A claim of which nothing came, left by a leader that lost the majority, is only ended."""
+    for member in range(3):
+        members.meet_replica(member)
+    claim = Claim("m", 1, IDS[0], False, False)
+    members.step(1, Committed(len(members.log) + 1, "x:1", claim))
+    members.cut_off = {0}
+    members.log.append(("x:1", claim))
+    members.lead(1)
+    assert [entry for _, entry in members.log[-1:]] == [Finish("m", 1)]
+    assert members.master(1).failover is None
 
 
 def test_a_new_leader_in_tilt_leaves_the_failover_alone(members):

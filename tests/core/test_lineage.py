@@ -1,13 +1,16 @@
 """What an INFO says of the data, what is written down of it, and who may be promoted by it."""
 
+from random import Random
+
 import pytest
 
 from sentinel_py.config import directives
 from sentinel_py.config.config import Origin, Statement
 from sentinel_py.config.lines import split
-from sentinel_py.core import lineage, roster
+from sentinel_py.core import failover, lineage, roster
 from sentinel_py.core.info import parse
-from sentinel_py.core.model import Address, Dataset, Lineage, Options, Raft, State
+from sentinel_py.core.model import Address, Dataset, Lineage, Options, Raft, Role, State
+from sentinel_py.core.turn import Turn
 
 A, B, C = ("a" * 40, "b" * 40, "c" * 40)
 NONE = "0" * 40
@@ -119,6 +122,46 @@ def test_raft_mode_has_it_on_and_classic_mode_off(state, replica, raft, option, 
     replica.dataset = Dataset(C, NONE)
     assert bool(lineage.why_not(state, replica)) is holds
     assert lineage.protects(state, replica.master) is holds
+
+
+def report(state, node, run_id, data, now=5000):
+    """Have a master report these data, under this run id."""
+    if node.run_id != run_id:
+        node.run_id, node.run_id_at = run_id, now
+    node.dataset = data
+    lineage.note(Turn(now, state, Random(0), lambda _: True), node, Role.MASTER)
+
+
+@pytest.mark.parametrize(
+    ("data", "is_empty"),
+    [
+        (Dataset(C, NONE, offset=0, keys=0, is_all_new=True), True),
+        (Dataset(C, A, 901, offset=950, keys=0, is_all_new=True), True),
+        (Dataset(C, A, 1000, offset=1000, keys=0, is_all_new=True), True),
+        (Dataset(C, A, 1001, offset=1050, keys=0, is_all_new=True), False),
+        (Dataset(C, B, 2000, offset=2050, keys=0, is_all_new=True), False),
+        (Dataset(C, "d" * 40, 2000, offset=2050, keys=0, is_all_new=True), True),
+        (Dataset(C, NONE, offset=0, keys=3), False),
+    ],
+)
+def test_what_has_outgrown_the_known_history_was_emptied_by_order(state, replica, data, is_empty):
+    """Another process without keys has lost them, unless it has all that is known, and more."""
+    report(state, replica.master, "s" * 40, data)
+    assert (replica.master.emptied_at is not None) is is_empty
+
+
+def test_a_successor_is_no_restart_of_its_predecessor(state, replica):
+    """With the switch its run id is the known one: emptied by order, it is still followed."""
+    master, run_id = replica.master, "s" * 40
+    replica.run_id, replica.dataset = run_id, Dataset(C, A, 901, offset=900, keys=10)
+    turn = Turn(4000, state, Random(0), lambda _: True)
+    failover.switch(turn, master, replica.address, as_leader=False)
+    emptied = Dataset(C, A, 901, offset=920, keys=0, is_all_new=True)
+    report(state, master, run_id, emptied)
+    assert master.emptied_at is None
+    master.lineage.keys = 10
+    report(state, master, "t" * 40, Dataset(B, NONE, offset=0, keys=0, is_all_new=True))
+    assert master.emptied_at == 5000
 
 
 def reloaded(state):

@@ -4,7 +4,7 @@ import json
 from random import Random
 
 import pytest
-from sim.disk import PowerCut, SimDisk
+from sim.disk import PowerCut, SimDisk, SimStorage
 
 from sentinel_py.raft import journal
 from sentinel_py.raft.files import Files, RaftError
@@ -21,26 +21,8 @@ IDENTITY = Identity(
 )
 
 
-class Storage:
-    """A directory on a simulated disk."""
-
-    name = "raft-1"
-
-    def __init__(self, disk):
-        self._disk = disk
-
-    def exists(self):
-        return True
-
-    def open(self):
-        return self._disk
-
-    def close(self):
-        pass
-
-
 def files_on(disk):
-    return Files(Storage(disk), pytest.fail)
+    return Files(SimStorage("raft-1", disk), pytest.fail)
 
 
 @pytest.mark.parametrize("has_promised", [False, True])
@@ -81,7 +63,7 @@ def test_a_full_disk_promises_nothing():
     """What is not on disk is not said, and the operator is told."""
     disk, texts = SimDisk(Random(1)), []
     disk.is_full = True
-    files = Files(Storage(disk), texts.append)
+    files = Files(SimStorage("raft-1", disk), texts.append)
     assert not files.keep(IDENTITY)
     assert not files.keep_member(IDENTITY)
     assert files.identity is None

@@ -215,8 +215,10 @@ class Checkers:
     # Rules ------------------------------------------------------------------------------------
 
     def _check_one_address(self, life, master, epoch, address):
-        if epoch == 0:
-            return  # the epoch of what operators configured, each on his own
+        if epoch == 0 or (master, epoch) in self._forced:
+            # The epoch of what operators configured, each on his own; or one that an operator had
+            # a sentinel use without a vote, in which another may be elected. All agree in the end.
+            return
         first = self._addresses.setdefault((master, epoch), address)
         if first != address:
             raise Violation(
@@ -249,7 +251,7 @@ class Checkers:
     def _on_elected(self, life, book, words):
         master = words[1]
         epoch = book.attempts[master]
-        if (master, epoch) in self._forced and not life.votes_by_log:
+        if (master, epoch) in self._forced:
             return
         self._check_leader(life.name, master, epoch)
 
@@ -281,7 +283,9 @@ class Checkers:
         else:
             book.attempts[words[1]] = book.new_epoch
         failover = life.state.masters[words[1]].failover
-        if failover and failover.forced:
+        # A log speaks for its members alone, and the original ones elect on.
+        is_unasked = not life.votes_by_log or self._layout.originals
+        if failover and failover.forced and is_unasked:
             self._forced.add((words[1], book.new_epoch))
 
     def _on_forgotten(self, _life, book, words):

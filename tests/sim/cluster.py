@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from random import Random
 
 from .loop import Process, Scheduler
+from .machine import PORT
 from .net import Network
 from .original_host import OriginalHost
 from .redis_model import RedisHost
-from .sentinel_host import PORT, SentinelHost
+from .sentinel_host import SentinelHost
 
 MASTER_NAME = "mymaster"
 REDIS_START_MS = 1_500
@@ -129,6 +130,11 @@ class Cluster:
     def lives(self):
         return [it.life for it in self.sentinels if it.life is not None]
 
+    def is_fenced(self):
+        """Whether a sentinel knows that it has stopped writes."""
+        masters = [it.life.state.masters[MASTER_NAME] for it in self.ours if it.life]
+        return any(it.fence.asked_at is not None for it in masters)
+
     def believed_master(self):
         """The Redis that most sentinels hold to be the master."""
         votes = {}
@@ -137,10 +143,17 @@ class Cluster:
             votes[where] = votes.get(where, 0) + 1
         return self.redis_at(max(votes, key=votes.get)) if votes else self.redises[0]
 
+    def _known_to_all(self):
+        views = [life.known_replicas(MASTER_NAME) for life in self.lives()]
+        return set.intersection(*views) if views else set()
+
+    def is_misplaced(self, master):
+        """Whether the master follows somebody, and no replica is known that could replace it."""
+        return master.server and master.server.master and not self._known_to_all()
+
     def strays(self, master):
         """Redis servers that follow nobody or a wrong one, while some sentinel knows nothing."""
-        views = [life.known_replicas(MASTER_NAME) for life in self.lives()]
-        known = set.intersection(*views) if views else set()
+        known = self._known_to_all()
         return [
             it
             for it in self.redises
@@ -160,6 +173,9 @@ class Cluster:
         for life in lives:
             if trouble := life.trouble(*expected):
                 return f"{life.name} {trouble}"
+        applied = {it.life.applied_index for it in self.ours} - {None}
+        if len(applied) > 1:
+            return f"members have applied {sorted(applied)}"
         ((ip, port, _),) = beliefs
         return self._misplaced((ip, port))
 

@@ -137,3 +137,20 @@ class SimDisk:
             return self._names[self._full(path)]
         except KeyError:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory") from None
+
+
+class SimStorage:
+    """The directory of a Raft member, on such a disk: `raft.files.Storage`."""
+
+    def __init__(self, name, disk):
+        self.name = name
+        self._disk = disk
+
+    def exists(self):
+        return True
+
+    def open(self):
+        return self._disk
+
+    def close(self):
+        pass

@@ -56,11 +56,13 @@ class Stage:
         self.world.log("sim", "all is healed")
 
     def _attach_strays(self):
-        """Have replicas that a RESET made all sentinels forget follow the master again.
+        """Have servers that a RESET made all sentinels forget be what they were again.
 
         With the original, too, operators have to do that: only the master's INFO tells of them.
         """
         master = self.cluster.believed_master()
+        if self.cluster.is_misplaced(master):
+            self.operator.order(master, "SLAVEOF", "NO", "ONE")
         for redis in self.cluster.strays(master):
             self.operator.order(redis, "SLAVEOF", *map(str, master.address))
         self.world.scheduler.after(STRAYS_PERIOD_US, self._attach_strays)

@@ -16,7 +16,13 @@ from .mutants_raft import RAFT_MUTANTS
 from .plan import Kind
 from .run import shrink, simulate
 
-ONCE_BAD = tuple((seed, Kind.RAFT) for seed in (95, 177, 4015, 4052, 7029, 8026, 20363))
+ONCE_BAD = (
+    *((seed, Kind.RAFT) for seed in (95, 131, 177, 202, 4015, 4052, 7029, 8026, 20363)),
+    *((seed, Kind.RAFT) for seed in (3000074, 3000210, 3010135, 3020130, 3020179, 3060082)),
+    *((seed, Kind.RAFT) for seed in (3070460, 3090451, 3090622, 1391222581)),
+    *((seed, Kind.MIXED) for seed in (3000052, 3070393, 3090615)),
+    (3070375, Kind.CLASSIC),
+)
 """Seeds that have found a bug, with their kind; they are run again with every lot."""
 
 ALL_MUTANTS = (*MUTANTS, *RAFT_MUTANTS)

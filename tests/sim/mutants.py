@@ -12,11 +12,10 @@ from sentinel_py.config import directives
 from sentinel_py.core import choice, detector, election, failover, hello, info, orders
 from sentinel_py.core.model import Master, State
 from sentinel_py.core.sentinel import Sentinel
+from sentinel_py.core.turn import NEVER
 from sentinel_py.node import Node
 
 from .plan import Kind
-
-NEVER = 2**62
 
 
 @dataclass(frozen=True)
@@ -227,7 +226,7 @@ MUTANTS = (
     mutant(
         "former masters are not demoted",
         "all agree after healing",
-        (failover, "_demote_at_once", _nothing),
+        (failover, "demote_at_once", _nothing),
         (info, "_convert", _nothing),
         kind="kill-redis",
     ),
@@ -241,7 +240,7 @@ MUTANTS = (
     mutant(
         "a dead connection is kept",
         "all agree after healing",
-        (detector, "_overdue_at", lambda _old: lambda *_args: NEVER),
+        (detector, "overdue_at", lambda _old: lambda *_args: NEVER),
         kind="lose-connection",
     ),
     mutant(

@@ -1,15 +1,19 @@
 """Bugs on the side of Raft mode: in the journal, in elections, and in what the log makes of it."""
 
+from functools import partial
+
 from sentinel_py.core import consensus, election, failover, fencing
 from sentinel_py.core.ledger import Claim, Command
 from sentinel_py.core.messages import DownAnswer
+from sentinel_py.core.model import Fence
+from sentinel_py.core.turn import NEVER
 from sentinel_py.raft.adapters import member
 from sentinel_py.raft.election import Election
 from sentinel_py.raft.engine import Engine
 from sentinel_py.raft.guarded import Core
 from sentinel_py.raft.journal import Journal
 
-from .mutants import NEVER, mutant
+from .mutants import mutant
 from .plan import Kind
 
 
@@ -132,97 +136,104 @@ def _skips_entries(old):
     return apply
 
 
+def _once(old):
+    """The end of a pause is told once only, whether the master can be reached or not."""
+
+    def lift(turn, master):
+        old(turn, master)
+        master.fence = Fence()
+
+    return lift
+
+
 def _never(_old):
     return lambda _turn, _master: NEVER
 
 
+_mutant = partial(mutant, world=Kind.RAFT)
+
 RAFT_MUTANTS = (
-    mutant(
+    _mutant(
         "an isolated member pauses no writes",
         "an isolated master is fenced",
         (fencing, "_hold", _never),
-        world=Kind.RAFT,
     ),
-    mutant(
+    _mutant(
+        "a pause that could not be ended is forgotten",
+        "clients find the master",
+        (fencing, "_lift", _once),
+        (fencing, "_expect_pauses", lambda _old: lambda _turn: None),
+        kind="partition",
+    ),
+    _mutant(
         "a Raft vote is not remembered, and given to everybody who asks",
         "one Raft leader per term",
         (Core, "deliver", _vote_is_forgotten),
         (Election, "_is_led", lambda _old: lambda _election: False),
         (Election, "_ask_around", lambda _old: lambda it: it._stand(is_forced=True)),
-        world=Kind.RAFT,
         kind="slow-network",
     ),
-    mutant(
+    _mutant(
         "the Raft journal is not synced",
         "one entry per log index",
         (Journal, "flush", _is_flushed_without_sync),
-        world=Kind.RAFT,
         kind="kill-all-sentinels",
     ),
-    mutant(
+    _mutant(
         "the Raft log is ignored after a restart",
         "one entry per log index",
         (Journal, "_replay", _log_is_left),
-        world=Kind.RAFT,
         kind="kill-all-sentinels",
     ),
-    mutant(
+    _mutant(
         "the Raft majority is off by one",
         "one entry per log index",
         (Core, "tick", _one_is_taken_for_granted),
-        world=Kind.RAFT,
         kind="partition",
     ),
-    mutant(
+    _mutant(
         "an entry is not applied",
         "all agree after healing",
         (Engine, "_apply", _skips_entries),
-        world=Kind.RAFT,
         kind="order-set",
     ),
-    mutant(
+    _mutant(
         "a claim that is read again begins a failover",
         "only the Raft leader begins a failover",
         (consensus, "_APPLY", _applying(Claim, _claim_without_lead)),
-        world=Kind.RAFT,
         kind="kill-sentinel",
     ),
-    mutant(
+    _mutant(
         "a new leader chooses anew",
         "only the logged choice is promoted",
         (consensus, "_APPLY", _applying(Claim, _claim_forgets_choice)),
-        world=Kind.RAFT,
     ),
-    mutant(
+    _mutant(
         "the choice is not logged",
         "only the logged choice is promoted",
         (consensus, "propose_choice", _is_promoted_at_once),
-        world=Kind.RAFT,
     ),
-    mutant(
+    _mutant(
         "a chosen replica is promoted again without asking",
         "an inherited choice is asked for its role",
         (failover, "resume", _is_not_asked),
-        world=Kind.RAFT,
     ),
-    mutant(
+    _mutant(
         "a member votes outside the log",
         "a told vote is in the log",
         (consensus, "vote", _vote_outside_the_log),
         world=Kind.MIXED,
     ),
-    mutant(
+    _mutant(
         "an order is acknowledged before it is committed",
         "an acknowledged change is never lost",
         (consensus, "_order_set", _is_answered_at_once),
-        world=Kind.RAFT,
         kind="order-set",
     ),
-    mutant(
+    _mutant(
         "a leader in tilt claims",
         "no action in tilt",
         (consensus, "_take_up", _claims_in_tilt),
-        world=Kind.RAFT,
         kind="stop-sentinel",
     ),
 )

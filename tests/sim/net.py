@@ -9,6 +9,7 @@ sent, in order, without a gap; everything else about it may be as bad as a netwo
 
 import asyncio
 import socket
+import struct
 from collections import deque
 
 from .loop import Handle
@@ -24,6 +25,7 @@ HIGH_MARK_BYTES = 64 * 1024
 
 USUAL_DELAY_US = (50, 300)
 
+NO_LINGER = struct.pack("ii", 1, 0)
 _FIN = object()
 
 
@@ -258,6 +260,10 @@ class _Pipe:
         else:
             self._receiver.take(segment)
 
+    def purge(self):
+        """Send nothing again: what is stuck is lost, and all that would come behind it."""
+        self.is_lost = self._stuck > 0 or not self._network.is_open(*self._way)
+
     def reset(self):
         """An RST overtakes nothing that matters, and is never sent again."""
         if not self.is_lost and self._network.is_open(*self._way):
@@ -288,6 +294,7 @@ class Endpoint(asyncio.Transport):
         self._low = HIGH_MARK_BYTES // 4
         self._lost_at_us = None
         self.user_timeout_us = 0
+        self.lingers = True
         self._watches_acks = False
         process.endpoints[self] = None
 
@@ -364,10 +371,15 @@ class Endpoint(asyncio.Transport):
             self._lose(ConnectionResetError(104, "Connection reset by peer"))
 
     def close_socket(self):
-        """Close the file descriptor: FIN behind what was sent, or RST if something is unread."""
+        """Close the file descriptor: FIN behind what was sent, or RST if something is unread.
+
+        With SO_LINGER at zero an RST in any case, and what was not received is given up.
+        """
         if not self.is_closed:
             self._shut()
-            if self._received:
+            if not self.lingers:
+                self._out.purge()
+            if self._received or not self.lingers:
                 self._out.reset()
             else:
                 self._out.send(_FIN)
@@ -486,7 +498,7 @@ class Endpoint(asyncio.Transport):
 
 
 class _Socket:
-    """What is left of a socket when there is none: of its options, one means something."""
+    """What is left of a socket when there is none: of its options, two mean something."""
 
     family = socket.AF_INET
 
@@ -496,6 +508,8 @@ class _Socket:
     def setsockopt(self, level, name, value):
         if (level, name) == (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT):
             self._endpoint.user_timeout_us = value * 1000
+        elif (level, name) == (socket.SOL_SOCKET, socket.SO_LINGER):
+            self._endpoint.lingers = value != NO_LINGER
 
     def fileno(self):
         return 0

@@ -10,6 +10,7 @@ from collections import Counter
 
 from sentinel_py.resp import OK, Error, Simple
 
+from .machine import PORT, Machine
 from .original_state import (
     ASK_MS,
     DESYNC_MS,
@@ -31,21 +32,16 @@ from .original_state import (
     read_info,
 )
 from .original_wire import Client, Link
-from .sentinel_host import PORT
 
 
-class OriginalHost:
+class OriginalHost(Machine):
     """A machine with redis-sentinel on it. ``saved`` is its config file, written at each change."""
 
     def __init__(self, world, observer, number, layout, *, master):
         """``master`` is the one to watch: its name and its address."""
-        self.name = f"c{number}"
-        self.host = f"10.0.0.{number}"
-        self.observer = observer
-        self.rng = world.fork_rng()
+        super().__init__(world, observer, f"c{number}", f"10.0.0.{number}")
         self.layout = layout
         self.master_name, address = master
-        self.life = None
         self.saved = {
             "myid": f"{self.rng.getrandbits(160):040x}",
             "epoch": 0,
@@ -55,31 +51,9 @@ class OriginalHost:
             "replicas": (),
             "peers": {},
         }
-        self._world = world
 
-    @property
-    def address(self):
-        return self.host, PORT
-
-    def start(self):
-        assert self.life is None
-        self._world.network.power_on(self.host)
-        self.life = OriginalLife(self._world.spawn(self.host, self.name), self)
-
-    def kill(self):
-        if self.life:
-            self.life.process.kill()
-            self._died()
-
-    def lose_power(self):
-        if self.life:
-            self.life.process.vanish()
-            self._world.network.power_off(self.host)
-            self._died()
-
-    def _died(self):
-        self.observer.ended(self)
-        self.life = None
+    def live(self, process):
+        return OriginalLife(process, self)
 
 
 class OriginalLife:

@@ -88,7 +88,7 @@ class RaftRules:
                     fence = max(fence, epoch)
                 case Choice(epoch=epoch) if choice is None and epoch == claimed:
                     choice = entry
-                case Switch():
+                case Switch(epoch=epoch) if epoch == claimed:
                     choice = claimed = None
                 case Finish(epoch=epoch) if claimed is not None and epoch >= claimed:
                     choice = claimed = None

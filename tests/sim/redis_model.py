@@ -90,7 +90,7 @@ class RedisServer:
         self.process = process
         self._rng = machine.rng
         self.history = machine.saved_history or self._new_history()
-        self.former_history, self.former_end = "0" * 40, -1
+        self._forget_former_history()
         self.run_id = run_id
         self.writes = list(machine.saved_writes)
         self.master = None  # (host, port), or None for a master
@@ -120,6 +120,9 @@ class RedisServer:
     @property
     def link_is_up(self):
         return self.link is not None and self.link.is_synced
+
+    def _forget_former_history(self):
+        self.former_history, self.former_end = "0" * 40, -1
 
     def _new_history(self):
         """A replication id: whose writes these are."""
@@ -163,6 +166,7 @@ class RedisServer:
         """Take over the master's data; replicas of ours have to do the same."""
         self._drop_replicas()
         self.history, self.writes = history, writes
+        self._forget_former_history()
         self._loading_until = self._loop.time() + self.machine.load_ms / 1000
 
     def replicas(self):

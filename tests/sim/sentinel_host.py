@@ -30,54 +30,31 @@ from sentinel_py.server.server import Server
 from sentinel_py.server.session import Session
 from sentinel_py.storage import SaveError
 
-from .disk import SimDisk
+from .disk import SimDisk, SimStorage
+from .machine import Machine
 
-PORT = 26379
 CONFIG_FILE = "/data/sentinel.conf"
+RAFT_FOLDER = "/data/raft"
 
 
-class SentinelHost:
-    """What outlives the process: the disk and the name; and the process, if it runs."""
+class SentinelHost(Machine):
+    """A machine whose config file and Raft files are on a disk of its own."""
 
     def __init__(self, world, observer, name, host, config_text):
-        self.name = name
-        self.host = host
-        self.observer = observer
-        self.rng = Random(world.rng.getrandbits(64))
+        super().__init__(world, observer, name, host)
         self.disk = SimDisk(self.rng)
         self.disk.write_atomically(CONFIG_FILE, config_text)
         self.disk.on_cut = self.lose_power
         self.sync_us = 0
-        self.life = None
-        self._world = world
 
-    @property
-    def address(self):
-        return self.host, PORT
-
-    def start(self):
-        assert self.life is None
-        self._world.network.power_on(self.host)
-        process = self._world.spawn(self.host, self.name)
-        self.life = SentinelLife(process, self)
-        process.loop.call_soon(self.life.begin)
-
-    def kill(self):
-        """SIGKILL, on a system that had not yet written what was not synced."""
-        if self.life:
-            self.life.process.kill()
-            self._died()
-
-    def lose_power(self):
-        if self.life:
-            self.life.process.vanish()
-            self._world.network.power_off(self.host)
-            self._died()
+    def live(self, process):
+        life = SentinelLife(process, self)
+        process.loop.call_soon(life.begin)
+        return life
 
     def _died(self):
         self.disk.crash()
-        self.observer.ended(self)
-        self.life = None
+        super()._died()
 
 
 class SentinelLife:
@@ -98,7 +75,7 @@ class SentinelLife:
         self.node = Node(self.core, self, self.process.loop)
         self.links = _SeenLinks(self)
         rng = Random(self.machine.rng.getrandbits(64))
-        self.member = Member(self, _Storage(self.machine.disk), LinkOptions(), rng)
+        self.member = Member(self, SimStorage(RAFT_FOLDER, self.machine.disk), LinkOptions(), rng)
         raft = raft_commands.build(self.member)
         table = CommandTable([*base_commands(), build(_SeenNode(self), self, raft)])
         self._acl = Acl.from_config(table)
@@ -192,6 +169,11 @@ class SentinelLife:
         return self.state.raft is not None
 
     @property
+    def applied_index(self):
+        """How far it has come in the Raft log; None if it has none."""
+        return self.member.driver.status.applied_index if self.is_member else None
+
+    @property
     def has_halted(self):
         """Whether its Raft journal could not be written: it does no more until it is restarted."""
         return self.is_member and self.member.driver.status.role is Role.HALTED
@@ -242,24 +224,6 @@ class SentinelLife:
 
     def shutdown(self):
         raise AssertionError("nobody shuts a sentinel down")
-
-
-class _Storage:
-    """Where the member keeps its files: on the one disk of the host."""
-
-    name = "/data/raft"
-
-    def __init__(self, disk):
-        self._disk = disk
-
-    def exists(self):
-        return True
-
-    def open(self):
-        return self._disk
-
-    def close(self):
-        pass
 
 
 class _SimServer(Server):

@@ -75,6 +75,13 @@ def test_originals_lead_and_follow():
     assert leaders == {"s", "c"}
 
 
+def test_mutants_replace_what_there_is():
+    """Each can be switched on: the product still has the functions that it breaks."""
+    for mutant in ALL_MUTANTS:
+        with mutant.is_on():
+            pass
+
+
 def test_unsaved_vote_is_found_and_shrunk():
     """A sentinel that tells votes which it did not save is caught, and few actions show it."""
     mutant = ALL_MUTANTS[0]

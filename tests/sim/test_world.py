@@ -9,6 +9,7 @@ import pytest
 from sentinel_py.storage import SaveError
 from tests.sim.cluster import World
 from tests.sim.disk import SimDisk
+from tests.sim.net import NO_LINGER
 
 HERE, THERE = "10.0.0.1", "10.0.0.2"
 PORT = 1000
@@ -186,6 +187,20 @@ def test_cut_way_holds_bytes_until_it_heals(world, client, server):
     world.network.heal(HERE, THERE)
     world.run_ms(2000)
     assert (far.data, near.lost, far.lost) == (b"there", [], [])
+
+
+def test_a_socket_that_does_not_linger_takes_back_what_is_stuck(world, client, server):
+    """With SO_LINGER at zero, what waits behind a cut when its connection is closed never comes."""
+    near, far = connected(world, client, server)
+    world.network.cut(HERE, THERE)
+    near.transport.write(b"late")
+    world.run_ms(100)
+    no_linger = socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER
+    near.transport.get_extra_info("socket").setsockopt(*no_linger)
+    near.transport.abort()
+    world.network.heal(HERE, THERE)
+    world.run_ms(20_000)
+    assert far.data == b""
 
 
 def test_lost_way_swallows_bytes(world, client, server):
