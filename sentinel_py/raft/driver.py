@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ from sentinel_py.raft import addresses
 from sentinel_py.raft.codec import CodecError
 from sentinel_py.raft.contact import ASK_EVERY_MS, Contact
 from sentinel_py.raft.disk import Disk
-from sentinel_py.raft.engine import Engine, Status
+from sentinel_py.raft.engine import Engine, Role, Status
 from sentinel_py.raft.membership import Change
 from sentinel_py.raft.proposals import Done, Outcome
 from sentinel_py.resp import ProtocolError
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 HAND_OVER_WITHIN_S = 1.0
 """What a shutdown waits for another leader; an election without one takes half of that."""
+
+REFUSED_AFTER_S = 1.0
+"""A change of members that is refused for so long is refused."""
 
 YIELD_EVERY_S = 5.0
 """A leader in TILT lets another one lead; where all are in TILT, not more often than this."""
@@ -205,16 +209,28 @@ class Driver:
         return lambda outcome, _result: settle(outcome)
 
     async def change(self, change: Change) -> str:
-        """Change the members; empty when it is done, or why it is not."""
-        outcome: asyncio.Future[Outcome] = self._loop.create_future()
-        self._engine.change(change, self._settling(lambda it: _settle(outcome, it)))
-        self._soon()
-        return _CHANGE_TEXTS[await outcome]
+        """Change the members; empty when it is done, or why it is not.
+
+        A new leader refuses it until it has applied the change before, of which it may have just
+        been a part.
+        """
+        deadline = self._loop.time() + REFUSED_AFTER_S
+        while True:
+            outcome: asyncio.Future[Outcome] = self._loop.create_future()
+            self._engine.change(change, self._settling(partial(_settle, outcome)))
+            self._soon()
+            text = _CHANGE_TEXTS[await outcome]
+            is_final = (
+                outcome.result() is not Outcome.REFUSED or self.status.role is not Role.LEADER
+            )
+            if is_final or self._loop.time() > deadline:
+                return text
+            await asyncio.sleep(0.02)
 
     async def transfer(self, run_id: str | None = None) -> str:
         """Have another one lead; empty when it does, or why it does not."""
         outcome: asyncio.Future[Outcome] = self._loop.create_future()
-        self._engine.transfer(run_id, self._settling(lambda it: _settle(outcome, it)))
+        self._engine.transfer(run_id, self._settling(partial(_settle, outcome)))
         self._soon()
         if await outcome is Outcome.REFUSED:
             return "no member can take the lead"

@@ -1,12 +1,13 @@
-"""The engine at work in a sentinel: what it makes of the end of a leader's process."""
+"""The engine at work in a sentinel: the end of a leader's process, and changes of members."""
 
 import asyncio
 
 from serving import eventually
 
 from sentinel_py.raft.guarded import Timing
+from sentinel_py.raft.proposals import Outcome
 
-from .sentinels import formed, group, leader_of
+from .sentinels import agreed_members, formed, group, leader_of
 
 TIMING = Timing()
 
@@ -27,6 +28,25 @@ async def test_a_refused_connection_cuts_no_election_short_where_a_fence_counts_
         await leader_of(rest)
         passed_ms = (loop.time() - killed_at) * 1000
         assert passed_ms >= TIMING.min_election_ms - TIMING.heartbeat_ms
+
+
+async def test_a_new_leader_that_cannot_change_members_yet_does_it_as_soon_as_it_can(tmp_path):
+    """A leader that is removed hands over first, and the next one may not have applied all."""
+    async with group(tmp_path) as sentinels:
+        leader = await formed(sentinels)
+        engine = leader.member.driver._engine
+        change, refusals = engine.change, iter([True, True])
+
+        def change_later(wanted, done):
+            if next(refusals, False):
+                done(Outcome.REFUSED, None)
+            else:
+                change(wanted, done)
+
+        engine.change = change_later
+        gone, *rest = [it for it in sentinels if it is not leader]
+        assert await leader.raft("REMOVE", gone.address) == "OK"
+        await agreed_members([leader, *rest], [leader, *rest])
 
 
 def _fences(sentinel):
