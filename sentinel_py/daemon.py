@@ -267,8 +267,8 @@ class Daemon:
         self._node.hello(payload)
 
     def info_sections(self) -> list[tuple[str, list[tuple[str, object]]]]:
-        scripts = self._scripts
-        pairs = views.sentinel_info(self.state, self.now(), scripts.running, scripts.queued)
+        state, scripts = self._node.settled(), self._scripts
+        pairs = views.sentinel_info(state, self.now(), scripts.running, scripts.queued)
         raft = report.info(self._member)
         return [("Sentinel", pairs), *([("Raft", raft)] if raft else [])]
 

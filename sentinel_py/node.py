@@ -114,6 +114,12 @@ class Node:
     def state(self) -> State:
         return self.core.state
 
+    def settled(self) -> State:
+        """The state for somebody who asks: nothing in it is lost by a crash that comes now."""
+        if self._held:
+            self._release()
+        return self.state
+
     def now(self) -> int:
         return self._world.now()
 

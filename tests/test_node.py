@@ -92,6 +92,14 @@ async def test_a_close_does_not_wait(node):
     assert world.seen == ["save", "-monitor", "close", "close"]
 
 
+async def test_nobody_reads_what_is_not_saved(node):
+    """Who asks for a master in the same round is answered from what is on disk."""
+    node, world = node
+    node.order(monitor("first"), str)
+    assert "first" in node.settled().masters
+    assert world.seen[:2] == ["save", "+monitor"]
+
+
 async def test_what_is_held_leaves_when_the_node_stops(node):
     """An order that was taken is on disk when the process ends."""
     node, world = node

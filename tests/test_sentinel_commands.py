@@ -48,6 +48,9 @@ class Host:
         self.scripts = Scripts(self.state.constants, lambda _notice: None)
         self.table = CommandTable([sentinel_commands.build(self, self.scripts)])
 
+    def settled(self):
+        return self.state
+
     def now(self):
         return NOW
 

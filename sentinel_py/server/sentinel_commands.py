@@ -66,6 +66,10 @@ class SentinelHost(Protocol):
     @property
     def state(self) -> State: ...
 
+    def settled(self) -> State:
+        """The state to tell of masters from: it is on disk."""
+        ...
+
     def now(self) -> int: ...
 
     def order(
@@ -87,7 +91,7 @@ def build(host: SentinelHost, scripts: Scripts, *added: Command) -> Command:
     rows = MasterRows()
 
     def masters(session: Session, _args: list[bytes]) -> Answer:
-        return rows.reply(host.state, host.now(), session.protocol)
+        return rows.reply(host.settled(), host.now(), session.protocol)
 
     subcommands = [
         *(_subcommand(word, 2, masters, lasts=Lasts.INSTANT) for word in ("masters", "primaries")),
@@ -194,7 +198,7 @@ def _ckquorum(host: SentinelHost, words: list[bytes]) -> Answer:
 
 def _get_master_addr_by_name(host: SentinelHost, words: list[bytes]) -> Answer:
     views.check_vouched(host.state, host.now())
-    return views.address_of(host.state, to_text(words[0])) or NULL_ARRAY
+    return views.address_of(host.settled(), to_text(words[0])) or NULL_ARRAY
 
 
 def _info_cache(host: SentinelHost, words: list[bytes]) -> Answer:
@@ -215,7 +219,7 @@ def _is_master_down_by_addr(host: SentinelHost, words: list[bytes]) -> Answer:
 
 
 def _master(host: SentinelHost, words: list[bytes]) -> Answer:
-    master = views.master_named(host.state, to_text(words[0]))
+    master = views.master_named(host.settled(), to_text(words[0]))
     return dict(views.master_row(host.state, master, host.now()))
 
 
@@ -224,11 +228,11 @@ def _myid(host: SentinelHost, _words: list[bytes]) -> Answer:
 
 
 def _replicas(host: SentinelHost, words: list[bytes]) -> Answer:
-    return _rows(views.replicas(host.state, to_text(words[0]), host.now()))
+    return _rows(views.replicas(host.settled(), to_text(words[0]), host.now()))
 
 
 def _sentinels(host: SentinelHost, words: list[bytes]) -> Answer:
-    return _rows(views.peers(host.state, to_text(words[0]), host.now()))
+    return _rows(views.peers(host.settled(), to_text(words[0]), host.now()))
 
 
 # Orders ------------------------------------------------------------------------------------------

@@ -60,6 +60,9 @@ class Desk:
     def state(self):
         return self.watch.state
 
+    def settled(self):
+        return self.state
+
     def now(self):
         return NOW
 

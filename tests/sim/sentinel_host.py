@@ -249,6 +249,9 @@ class _SeenNode:
     def state(self):
         return self._life.state
 
+    def settled(self):
+        return self._life.node.settled()
+
     def now(self):
         return self._life.now()
 
