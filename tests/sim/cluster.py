@@ -173,11 +173,13 @@ class Cluster:
         for life in lives:
             if trouble := life.trouble(*expected):
                 return f"{life.name} {trouble}"
-        applied = {it.life.applied_index for it in self.ours} - {None}
-        if len(applied) > 1:
-            return f"members have applied {sorted(applied)}"
         ((ip, port, _),) = beliefs
         return self._misplaced((ip, port))
+
+    def lag(self):
+        """Whether some member has still to apply what others have; None if all have."""
+        applied = {it.life.applied_index for it in self.ours} - {None}
+        return f"members have applied {sorted(applied)}" if len(applied) > 1 else None
 
     def _misplaced(self, master_address):
         for redis in self.redises:

@@ -65,11 +65,12 @@ class RaftRules:
                 yield entry
 
     def check_told_vote(self, life, master, epoch, candidate):
-        """A vote of a member that an outsider is told must stand in the log."""
-        for entry in self._known(life, master):
+        """A vote of a member that an outsider is told must stand in the log. One that joins again
+        keeps its votes while it reads the log from the beginning."""
+        for _, entry in self._log.values():
             match entry:
                 case Claim(epoch=at, leader=who) | Ballot(epoch=at, candidate=who):
-                    if (at, who) == (epoch, candidate):
+                    if (entry.master, at, who) == (master, epoch, candidate):
                         return
         raise Violation("a told vote is in the log", f"{life.name}: {candidate}, epoch {epoch}")
 

@@ -137,32 +137,34 @@ def _run(world, checkers, plan):
     stage = Stage(world, checkers, plan)
     writer = Writer(world, stage.cluster.sentinels, world.fork_rng())
     stage.cluster.start()
-    _await_agreement(world, stage.cluster, "all agree at first", SETTLE_MAX_MS)
+    disagreement = stage.cluster.disagreement
+    _await_end_of(disagreement, world, "all agree at first", SETTLE_MAX_MS)
     stage.begin()
     world.run_ms(plan.faults_ms)
     stage.heal()
     healing_max_ms = HEALING_MIXED_MAX_MS if plan.layout.originals else HEALING_MAX_MS
-    healing_ms = _await_agreement(world, stage.cluster, "all agree after healing", healing_max_ms)
+    healing_ms = _await_end_of(disagreement, world, "all agree after healing", healing_max_ms)
     for _ in range(AGAIN_MAX):
         written = len(writer.acknowledged)
         world.run_ms(STEADY_MS)
-        trouble = stage.cluster.disagreement()
+        trouble = disagreement()
         if trouble is None:
             break
-        _await_agreement(world, stage.cluster, "all agree after healing", healing_max_ms)
+        _await_end_of(disagreement, world, "all agree after healing", healing_max_ms)
     else:
         raise Violation("agreement lasts", trouble)
-    checkers.check_end(stage.cluster)
     if len(writer.acknowledged) == written and stage.cluster.is_fenced():
         world.run_ms(STUCK_MAX_MS)
     if len(writer.acknowledged) == written:
         raise Violation("clients find the master", "nothing was written after healing")
+    _await_end_of(stage.cluster.lag, world, "all come to the end of the log", STUCK_MAX_MS)
+    checkers.check_end(stage.cluster)
     return healing_ms
 
 
-def _await_agreement(world, cluster, checker, max_ms):
+def _await_end_of(find_trouble, world, checker, max_ms):
     for passed_ms in range(0, max_ms, _POLL_MS):
-        trouble = cluster.disagreement()
+        trouble = find_trouble()
         if trouble is None:
             return passed_ms
         world.run_ms(_POLL_MS)
