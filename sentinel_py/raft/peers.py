@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sentinel_py.server.session import Session
 
 FIRST_RETRY_S = 0.05
-LAST_RETRY_S = 1.0
+LAST_RETRY_S = 0.5
 
 _SAME_ONE = "it is this sentinel itself, or one that is reached already"
 
@@ -266,7 +266,7 @@ def _pass_on(answer: Answer | asyncio.Future[Answer], stream: Incoming, ticket: 
 
 
 class Dialer:
-    """Keeps a stream to one address: tries again, sooner at first and then every second."""
+    """Keeps a stream to one address: tries again, sooner at first and then twice a second."""
 
     def __init__(self, address: str, peers: Peers, rng: Random) -> None:
         self.stream: Outgoing | None = None

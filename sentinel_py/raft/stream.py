@@ -34,9 +34,9 @@ UNSENT_MAX_BYTES = 32 * 1024 * 1024
 QUESTIONS_MAX = 64
 """Unanswered ones on a stream; operators ask them, and we at most a few times a second."""
 
-DEAD_AFTER_MS = 3_000
+DEAD_AFTER_MS = 1_000
 """A host that does not acknowledge what was sent is gone: dial again instead of resending ever
-more rarely."""
+more rarely, which after a cut of some seconds would take as long again."""
 
 _OPTIONS: Final = (
     *SOCKET_OPTIONS,
