@@ -266,6 +266,10 @@ def _promote(turn: Turn, master: Master, attempt: Failover) -> int:
     if chosen.command.is_up:
         if attempt.is_coordinated:
             requests.hand_over(turn, master, chosen.address)
+        elif chosen.role is Role.MASTER and chosen.role_at > attempt.phase_at:
+            # An order that was long under way has come; if not, this one is given after all.
+            attempt.is_resumed = True
+            requests.ask_info(turn, chosen)
         else:
             requests.follow(turn, chosen, None)
         _enter(turn, attempt, Phase.WAIT_PROMOTION)

@@ -180,6 +180,13 @@ def take_answer(turn: Turn, owners: list[Instance], reply: Reply) -> None:
         requests.ask_info(turn, master)  # its offset is a final one now
 
 
+def forget(turn: Turn, replica: Replica) -> None:
+    """It takes no writes anyhow; but it may be promoted before our pause has run out."""
+    if replica.fence.asked_at is not None:
+        replica.fence = Fence()
+        release(turn, replica)
+
+
 def release(turn: Turn, node: DataNode) -> None:
     """End a pause. Not within a transaction, which a server without this word would refuse."""
     if node.command.is_up:

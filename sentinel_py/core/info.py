@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from sentinel_py.core import failover, lineage, requests, roster
+from sentinel_py.core import failover, fencing, lineage, requests, roster
 from sentinel_py.core.messages import Level
-from sentinel_py.core.model import DataNode, Dataset, Fence, Master, Phase, Reconf, Replica, Role
+from sentinel_py.core.model import DataNode, Dataset, Master, Phase, Reconf, Replica, Role
 from sentinel_py.core.turn import Turn
 
 REPLICAS_MAX = 1_000
@@ -235,7 +235,8 @@ def _act_on_replica(turn: Turn, replica: Replica) -> None:
     if replica.role is Role.MASTER:
         _convert(turn, replica)
     else:
-        replica.demote, replica.fence = False, Fence()
+        replica.demote = False
+        fencing.forget(turn, replica)
         _fix_master(turn, replica)
         failover.follow_progress(turn, replica)
     failover.replica_reported(turn, replica)

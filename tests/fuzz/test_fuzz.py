@@ -18,14 +18,14 @@ def test_hostile_input(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "says", "input_timeout_s"),
     [
-        ("error", "KeyError"),
-        ("hang", "libFuzzer: timeout"),
-        ("growth", "out-of-memory"),
+        ("error", "KeyError", 5),
+        ("hang", "libFuzzer: timeout", 1),
+        ("growth", "out-of-memory", 30),
     ],
 )
-def test_a_flaw_is_found(name, says, tmp_path):
+def test_a_flaw_is_found(name, says, input_timeout_s, tmp_path):
     """An error that is not documented, an endless loop and endless growth end the run."""
-    result = run(name, 20, tmp_path, "flaws", input_timeout_s=1)
+    result = run(name, 60, tmp_path, "flaws", input_timeout_s=input_timeout_s)
     assert says in result.finding
