@@ -4,6 +4,7 @@ import contextlib
 import os
 
 import pytest
+from fuzz.files import MemoryDisk
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -268,30 +269,6 @@ def test_users_in_two_places(write):
     """Users stand in the config file or in an ACL file."""
     with pytest.raises(StartError, match="define either an ACL file or declare users directly"):
         load(write("aclfile users.acl\nuser a on\n"))
-
-
-class MemoryDisk:
-    """A disk with one file."""
-
-    def __init__(self, text):
-        self.text = text
-
-    def read_text(self, path):
-        if path != "/c":
-            raise FileNotFoundError(2, "No such file or directory", path)
-        return self.text
-
-    def matching(self, pattern):
-        return []
-
-    def change_dir(self, path):
-        raise NotADirectoryError(20, "Not a directory", path)
-
-    def current_dir(self):
-        return "/"
-
-    def check_appendable(self, path):
-        raise IsADirectoryError(21, "Is a directory", path)
 
 
 OPTIONS = [key.removeprefix("sentinel ") for key in sorted(directives.KEYS)]

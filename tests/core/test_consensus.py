@@ -105,6 +105,10 @@ class Members:
     def master(self, member, name="m"):
         return self.cores[member].state.masters[name]
 
+    def all_meet_replica(self):
+        for member in range(3):
+            self.meet_replica(member)
+
     def meet_replica(self, member, host=REPLICA):
         """Let a member learn of one replica, which answers."""
         master = self.master(member)
@@ -160,8 +164,7 @@ def test_a_proposal_that_fails_is_told(members, certain):
 
 def test_the_claim_is_the_vote_of_all(members):
     """FAILOVER on a follower gives the lead to the Raft leader, with every member's vote."""
-    for member in range(3):
-        members.meet_replica(member)
+    members.all_meet_replica()
     assert members.order(1, FailOver(7, "m")) is None
     assert [members.master(member).leader for member in range(3)] == [IDS[0]] * 3
     assert members.master(0).failover.phase is Phase.WAIT_PROMOTION
@@ -215,8 +218,7 @@ def test_a_failover_from_outside_forestalls_one_in_the_log(members):
 
 def test_a_switch_that_comes_when_others_have_gone_on_is_none(members):
     """A leader that was stopped after the promotion may log it when that replica is dead again."""
-    for member in range(3):
-        members.meet_replica(member)
+    members.all_meet_replica()
     members.order(0, FailOver(7, "m"))
     epoch = members.master(0).mandate.epoch
     late = Switch("m", epoch, REPLICA, 1, REPLICA)
@@ -274,8 +276,7 @@ def test_a_leader_that_does_not_watch_the_master_says_so(loners):
 
 def test_a_new_leader_asks_the_chosen_one_first(members):
     """A failover that its leader left is resumed with the same replica, which may be promoted."""
-    for member in range(3):
-        members.meet_replica(member)
+    members.all_meet_replica()
     members.order(0, FailOver(7, "m"))
     members.cut_off = {0}
     members.sent[1].clear()
@@ -291,8 +292,7 @@ def test_a_new_leader_asks_the_chosen_one_first(members):
 
 def test_a_new_leader_does_not_replace_a_master_that_is_well_again(members):
     """A claim of which nothing came, left by a leader that lost the majority, is only ended."""
-    for member in range(3):
-        members.meet_replica(member)
+    members.all_meet_replica()
     claim = Claim("m", 1, IDS[0], False, False)
     members.step(1, Committed(len(members.log) + 1, "x:1", claim))
     members.cut_off = {0}
@@ -304,8 +304,7 @@ def test_a_new_leader_does_not_replace_a_master_that_is_well_again(members):
 
 def test_a_new_leader_in_tilt_leaves_the_failover_alone(members):
     """What an earlier leader has begun is not claimed by one who can trust no clock of its own."""
-    for member in range(3):
-        members.meet_replica(member)
+    members.all_meet_replica()
     members.order(0, FailOver(7, "m"))
     members.cut_off = {0}
     members.cores[1].state.tilt_at = members.now
@@ -316,8 +315,7 @@ def test_a_new_leader_in_tilt_leaves_the_failover_alone(members):
 
 def test_a_claim_that_is_read_again_begins_nothing(members):
     """A leader that was killed reads its old claim after its restart, when others lead."""
-    for member in range(3):
-        members.meet_replica(member)
+    members.all_meet_replica()
     members.step(1, RaftView(IDS, IDS[0], False, True, 1))
     claim = Claim("m", 1, IDS[1], False, False)
     members.step(1, Committed(len(members.log) + 1, "x:1", claim))
@@ -381,8 +379,7 @@ def test_a_new_leader_tells_only_those_that_do_not_follow_yet(members, followed)
 
 def test_a_lease_that_comes_back_begins_nothing_twice(members):
     """A claim that was committed while the lease was away is carried out once."""
-    for member in range(3):
-        members.meet_replica(member)
+    members.all_meet_replica()
     members.step(0, RaftView(IDS, IDS[0], False, True, 1))
     assert members.order(1, FailOver(7, "m")) is None
     members.lead(0)
