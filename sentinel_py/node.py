@@ -116,8 +116,7 @@ class Node:
 
     def settled(self) -> State:
         """The state for somebody who asks: nothing in it is lost by a crash that comes now."""
-        if self._held:
-            self._release()
+        self._release()
         return self.state
 
     def now(self) -> int:

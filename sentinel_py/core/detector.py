@@ -160,13 +160,12 @@ def _is_untried(instance: Instance) -> bool:
 
 
 def _retry_ms(turn: Turn, instance: Instance) -> int:
-    period_ms = min(instance.period_ms, max(1, master_of(instance).options.down_after_ms // 4))
     if fencing.is_urgent(instance):
-        return min(period_ms, _URGENT_RETRY_MS)
+        return min(instance.period_ms, _URGENT_RETRY_MS)
     is_well = isinstance(instance, Master) and not instance.is_down
     if is_well and lineage.protects(turn.state, master_of(instance)):
-        return min(period_ms, rescue.RECONNECT_MS)
-    return period_ms
+        return min(instance.period_ms, rescue.RECONNECT_MS)
+    return instance.period_ms
 
 
 def link_up(turn: Turn, link: Link, local_ip: str) -> None:
@@ -328,8 +327,7 @@ def _silence_ends_at(turn: Turn, instance: Instance) -> int:
     """When silence becomes SDOWN: down-after since the last good reply.
 
     On an open link a ping must have been waiting for half of that, lest a stall of our own, in
-    which nothing was asked, be taken for the instance's. The less often it is asked, the longer:
-    in a crowd too, no stall counts that lasts less than three quarters of down-after.
+    which nothing was asked, be taken for the instance's.
     """
     link = instance.command
     down_after_ms = master_of(instance).options.down_after_ms
@@ -337,8 +335,7 @@ def _silence_ends_at(turn: Turn, instance: Instance) -> int:
         return NEVER if _is_untried(instance) else link.ok_at + down_after_ms
     if link.ping_since is None or link.ping_since == turn.now:
         return NEVER  # whether a ping was answered is looked at when the next one is due
-    patience_ms = max(down_after_ms // 2, down_after_ms // 4 + instance.period_ms)
-    return max(link.ok_at + down_after_ms, link.ping_since + patience_ms)
+    return max(link.ok_at + down_after_ms, link.ping_since + down_after_ms // 2)
 
 
 def _misbehaviour_ends_at(turn: Turn, instance: Instance) -> int:

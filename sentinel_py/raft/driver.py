@@ -219,12 +219,9 @@ class Driver:
             outcome: asyncio.Future[Outcome] = self._loop.create_future()
             self._engine.change(change, self._settling(partial(_settle, outcome)))
             self._soon()
-            text = _CHANGE_TEXTS[await outcome]
-            is_final = (
-                outcome.result() is not Outcome.REFUSED or self.status.role is not Role.LEADER
-            )
-            if is_final or self._loop.time() > deadline:
-                return text
+            is_refused = await outcome is Outcome.REFUSED and self.status.role is Role.LEADER
+            if not is_refused or self._loop.time() > deadline:
+                return _CHANGE_TEXTS[outcome.result()]
             await asyncio.sleep(0.02)
 
     async def transfer(self, run_id: str | None = None) -> str:
