@@ -105,6 +105,7 @@ class Daemon:
         self.run_id = secrets.token_hex(20)
         self.config_file = loaded.path
         self._config = loaded
+        self._file = rewrite.ConfigFile(loaded.path, loaded)
         self._supervised = supervised
         self._is_new = not state.myid
         state.myid = state.myid or secrets.token_hex(20)
@@ -216,7 +217,7 @@ class Daemon:
             self._log.set_level(loglevel)
         users = [] if self._config.settings.aclfile else self._acl.describe_users()
         try:
-            rewrite.rewrite(self.config_file, self._config, directives.render(state), users)
+            self._file.rewrite(directives.render(state), users)
         except SaveError as error:
             self._warn(
                 "WARNING: Sentinel was not able to save the new configuration on disk!!!: "

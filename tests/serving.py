@@ -41,7 +41,7 @@ class Node:
 
 
 class Serving:
-    """A running server; `answers` are the futures that SENTINEL WAIT was given."""
+    """A running server; `answers` are the futures that SENTINEL WAIT and VOTE were given."""
 
     def __init__(self, node, server, port, answers):
         self.node, self.server, self.port, self.answers = node, server, port, answers
@@ -55,9 +55,9 @@ class Serving:
 
 
 def sentinel_command(answers):
-    """A container as the node adds it: one quick subcommand, one whose answer comes later.
+    """A container as the node adds it: one quick subcommand, two whose answers come later.
 
-    The latter is published on the channel `waiting`.
+    The latter are published on the channel `waiting`; votes need not wait for one another.
     """
 
     def address(session, args):
@@ -72,6 +72,7 @@ def sentinel_command(answers):
     subcommands = [
         Command("sentinel|get-master-addr-by-name", 3, address, flags=("admin",)),
         Command("sentinel|wait", 2, wait, flags=("admin",)),
+        Command("sentinel|vote", 2, wait, flags=("admin",), overlaps=True),
     ]
     return Command("sentinel", -2, flags=("admin",), subcommands=subcommand_map(subcommands))
 

@@ -34,6 +34,7 @@ PURE = {
     "struct",
     "types",
     "typing",
+    "zlib",
 }
 # The type of the generator that the shell hands in, with its seed; the core may not make one.
 PURE_NAMES = {"random.Random"}

@@ -8,7 +8,7 @@ from test_directives import state_of
 from sentinel_py.config import directives
 from sentinel_py.config.config import Config, ConfigError, load
 from sentinel_py.config.lines import CACHED_LINES, Line, split
-from sentinel_py.config.rewrite import SIGNATURE, merged, rewrite
+from sentinel_py.config.rewrite import SIGNATURE, ConfigFile, merged, rewrite
 from sentinel_py.storage import LOCAL, SaveError
 
 
@@ -245,6 +245,25 @@ def test_hand_edits_survive(tmp_path, monkeypatch):
         f'dir "{tmp_path}"',
         "",
     ]
+
+
+def test_what_has_changed_is_exchanged():
+    """Further rewrites make of a file what the first one would have made."""
+    config, disk = Config("/c"), MemoryDisk("# head\nsentinel monitor a h 1 1\n# of a\n")
+    config.included = {"sentinel config-epoch b 7"}
+    file = ConfigFile("/c", config, disk)
+    for texts in (
+        ["monitor a h 1 1", "config-epoch a 0", "known-replica a h 2", "known-replica a h 3"],
+        ["monitor a h 2 1", "config-epoch a 1", "known-replica a h 3", "known-replica a h 1"],
+        ["monitor a h 2 1", "config-epoch a 2", "known-replica a h 3", "known-replica a h 1"],
+        ["monitor a h 2 1", "config-epoch a 2", "known-replica a h 3"],
+        ["monitor a h 2 1", "config-epoch a 2", "config-epoch b 7"],
+        ["monitor a h 2 1", "config-epoch a 2", "config-epoch b 8"],
+    ):
+        wanted = [line(f"sentinel {text}") for text in texts]
+        once = merged(disk.text, [*config.settings.lines(), *wanted], config.included)
+        file.rewrite(wanted, [])
+        assert sorted(disk.text.split()) == sorted(once.split())
 
 
 def test_a_rewritten_file_is_read_alike(tmp_path, monkeypatch):

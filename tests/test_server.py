@@ -133,6 +133,33 @@ async def test_a_later_answer_keeps_its_place():
         assert [await client.raw() for _ in range(3)] == [b":7\r\n", b"$1\r\n2\r\n", b"$1\r\n3\r\n"]
 
 
+async def test_votes_are_waited_for_together():
+    """Votes of one chunk are all begun at once, and told in their order."""
+    async with serving() as running, await running.connect() as client:
+        client.send(b"SENTINEL VOTE\r\nPING\r\nSENTINEL VOTE\r\nSENTINEL WAIT\r\nPING 1\r\n")
+        await eventually(lambda: len(running.answers) == 2)
+        running.answers[1].set_result(2)
+        async with await running.connect() as other:
+            assert await other.ask_raw("PING") == PONG
+        running.answers[0].set_result(1)
+        assert [await client.raw() for _ in range(3)] == [b":1\r\n", PONG, b":2\r\n"]
+        await eventually(lambda: len(running.answers) == 3)
+        running.answers[2].set_result(3)
+        assert [await client.raw() for _ in range(2)] == [b":3\r\n", b"$1\r\n1\r\n"]
+
+
+async def test_nonsense_behind_votes():
+    """What makes no sense is answered last, and ends the connection."""
+    async with serving() as running, await running.connect() as client:
+        client.send(b"SENTINEL VOTE\r\nSENTINEL VOTE\r\n*1\r\n+PING\r\n")
+        await eventually(lambda: len(running.answers) == 2)
+        running.answers[0].set_result(1)
+        running.answers[1].set_result(2)
+        assert [await client.raw() for _ in range(2)] == [b":1\r\n", b":2\r\n"]
+        assert (await client.raw()).startswith(b"-ERR Protocol error")
+        assert await client.is_closed()
+
+
 @pytest.mark.parametrize(
     "arrive",
     [

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
 from functools import lru_cache
+from operator import attrgetter
 from typing import NamedTuple
 
 from sentinel_py.config.config import Origin, Statement
@@ -402,6 +403,8 @@ KEYS = frozenset(key_of(("sentinel", name)) for name in (*_LISTS, *(name for nam
 # What need not be written. SENTINEL DEBUG changes defaults for this run, and not for the next one.
 _DEFAULT_SETTINGS = Settings()
 _DEFAULT_OPTIONS = roster.default_options(State(myid=""), quorum=1)
+_option_values = attrgetter(*(option.attribute for option in _OPTIONS))
+_DEFAULTS = _option_values(_DEFAULT_OPTIONS)
 
 
 @lru_cache(CACHED_LINES)
@@ -424,9 +427,10 @@ def _masters(state: State) -> Iterator[Line]:
         name, options = master.name, master.shared
         host = _monitored_host(state, master.address)
         yield _line("monitor", name, host, master.address.port, options.quorum)
-        for option in _OPTIONS:
-            value = getattr(options, option.attribute)
-            if value != getattr(_DEFAULT_OPTIONS, option.attribute):
+        for option, value, default in zip(
+            _OPTIONS, _option_values(options), _DEFAULTS, strict=True
+        ):
+            if value != default:
                 yield _line(option.name, name, _word(value))
         yield _line("config-epoch", name, master.config_epoch)
         yield _line("leader-epoch", name, master.leader_epoch)

@@ -33,24 +33,62 @@ def rewrite(
     user_lines: Iterable[str],
     disk: Disk = LOCAL,
 ) -> None:
-    """Bring the file up to date, or raise SaveError.
+    """Bring the file up to date once, or raise SaveError; see ``ConfigFile``."""
+    ConfigFile(path, config, disk).rewrite(sentinel_lines, user_lines)
 
-    `user_lines` are all users in the order of their names, as ACL LIST shows them; none if there is
-    an aclfile.
-    """
-    try:
-        old = disk.read_text(path)
-    except FileNotFoundError:
-        old = ""
-    except OSError as error:
-        raise SaveError("Could not read the config file", cause(error)) from error
-    wanted = [
-        *config.settings.lines(),
-        *config.given.values(),
-        *(Line("user", join(text.split(" "))) for text in user_lines),
-        *sentinel_lines,
-    ]
-    disk.write_atomically(path, merged(old, wanted, config.included))
+
+class ConfigFile:
+    """The config file of a running process, which is rewritten again and again."""
+
+    def __init__(self, path: str, config: Config, disk: Disk = LOCAL) -> None:
+        self._path = path
+        self._config = config
+        self._disk = disk
+        self._text = ""
+        self._lines: list[Line] = []
+
+    def rewrite(self, sentinel_lines: Iterable[Line], user_lines: Iterable[str]) -> None:
+        """Bring the file up to date, or raise SaveError.
+
+        `user_lines` are all users in the order of their names, as ACL LIST shows them; none if
+        there is an aclfile.
+        """
+        try:
+            old = self._disk.read_text(self._path)
+        except FileNotFoundError:
+            old = ""
+        except OSError as error:
+            raise SaveError("Could not read the config file", cause(error)) from error
+        config = self._config
+        wanted = [
+            *config.settings.lines(),
+            *config.given.values(),
+            *(Line("user", join(text.split(" "))) for text in user_lines),
+            *sentinel_lines,
+        ]
+        new = self._patched(wanted) if old == self._text else None
+        if new is None:
+            new = merged(old, wanted, config.included)
+        self._disk.write_atomically(self._path, new)
+        self._text, self._lines = new, wanted
+
+    def _patched(self, wanted: Sequence[Line]) -> str | None:
+        """What we wrote last, but for lines that say something else now; None if that won't do.
+
+        It is what ``merged`` would make of it, in a tenth of the time. With 300 masters, of which
+        half died at once, saves took a third of all time.
+        """
+        if len(wanted) != len(self._lines):
+            return None
+        text = f"\n{self._text}"
+        for before, after in zip(self._lines, wanted, strict=True):
+            if before == after:
+                continue
+            said = f"\n{before.text}\n"
+            if _place(before) != _place(after) or said not in text:
+                return None
+            text = text.replace(said, f"\n{after.text}\n", 1)
+        return text[1:]
 
 
 def merged(old: str, wanted: Sequence[Line], included: Set[str] = frozenset()) -> str:

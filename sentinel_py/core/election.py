@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from operator import itemgetter
+from zlib import crc32
 
 from sentinel_py.core import consensus, failover, requests, rescue
 from sentinel_py.core.messages import DownAnswer, DownQuestion, DownReport, Level, Reply
@@ -21,7 +22,7 @@ from sentinel_py.core.roster import look_up
 from sentinel_py.core.turn import Turn
 
 DESYNC_MS = 20
-"""A candidacy starts this much later at most, at random, so that one sentinel is first."""
+"""Candidacies for one master start so far apart, so that the first has won when the next is due."""
 
 _RETRY_MS = 50, 150
 """A split election is repeated after a random time in this range."""
@@ -162,24 +163,36 @@ def peer_lost(turn: Turn, peer: Peer) -> None:
 
 def _try_soon(turn: Turn, master: Master) -> None:
     master.wait = Wait.NOTHING
-    master.try_at = turn.now + _apart_ms(turn, 0, DESYNC_MS)
+    master.try_at = turn.now + _in_turn_ms(turn, master)
     turn.touch(master)
 
 
 def try_again(turn: Turn, master: Master) -> None:
     """Let the next attempt start after a short random time instead of a long rest."""
     master.wait = Wait.NOTHING
-    master.try_at = turn.now + _apart_ms(turn, *_RETRY_MS)
+    master.try_at = turn.now + turn.rng.randint(*_RETRY_MS) * _delay_factor(turn.state)
     turn.touch(master)
 
 
-def _apart_ms(turn: Turn, least: int, most: int) -> int:
-    """A random time to stay apart from other candidates, longer in a crowd: answers take longer.
+def _in_turn_ms(turn: Turn, master: Master) -> int:
+    """How long to leave the candidacy to the sentinels that come before us for this master.
 
-    One meets another when it starts before the other's request has come.
+    All know the same order without a word, a different one for each master. When half of 300
+    masters died, three sentinels that started at random times met in nine attempts of ten.
     """
-    crowd = sum(master.is_odown for master in turn.state.masters.values())
-    return turn.rng.randint(least, most) * (1 + crowd // _CROWD)
+    within_reach = [peer.run_id for peer in master.peers.values() if _is_within_reach(peer)]
+    ours = _place(turn.state.myid, master)
+    before_us = sum(_place(run_id, master) < ours for run_id in within_reach)
+    return before_us * DESYNC_MS * _delay_factor(turn.state)
+
+
+def _place(run_id: str, master: Master) -> int:
+    return crc32(f"{run_id} {master.name}".encode())
+
+
+def _delay_factor(state: State) -> int:
+    """Longer in a crowd, where answers take longer: candidates that have not heard meet."""
+    return 1 + sum(master.is_down for master in state.masters.values()) // _CROWD
 
 
 # ODOWN -------------------------------------------------------------------------------------------
@@ -200,7 +213,7 @@ def check_odown(turn: Turn, master: Master) -> None:
     if is_odown:
         master.odown_at = turn.now
         turn.notice(Level.WARNING, "+odown", master, f"#quorum {seen}/{quorum}")
-        earliest = turn.now + (0 if raft else _apart_ms(turn, 0, DESYNC_MS))
+        earliest = turn.now + (0 if raft else _in_turn_ms(turn, master))
         master.try_at = max(earliest, master.try_at or 0)
     else:
         turn.notice(Level.WARNING, "-odown", master)
@@ -241,17 +254,20 @@ def _find(turn: Turn, question: DownQuestion) -> Master | None:
 
 
 def cast_vote(turn: Turn, master: Master, epoch: int, candidate: str) -> None:
-    """Vote for ``candidate`` unless this epoch's vote for this master is already cast."""
+    """Vote for ``candidate`` unless this epoch's vote for this master is already cast.
+
+    The original refuses whenever its current epoch is later, though that may be due to another
+    master; when many died at once, each candidacy spoilt those before it.
+    """
     state = turn.state
     if not state.believes(epoch):
         return
     raise_epoch(turn, epoch, master)
-    if state.current_epoch > epoch and candidate in master.peers:
+    if max(master.leader_epoch, master.config_epoch) < epoch and not _is_leading(master):
+        give_vote(turn, master, epoch, candidate)
+    elif state.current_epoch > epoch and candidate in master.peers:
         # It cannot win in an epoch that is over: tell it which one we are in.
         requests.say_hello(turn, master.peers[candidate])
-    if master.leader_epoch >= epoch or state.current_epoch > epoch or _is_leading(master):
-        return
-    give_vote(turn, master, epoch, candidate)
 
 
 def give_vote(turn: Turn, master: Master, epoch: int, candidate: str) -> None:
@@ -337,13 +353,17 @@ def _is_over(turn: Turn, master: Master, attempt: Failover) -> bool:
     within_reach = [
         peer
         for peer in master.peers.values()
-        if peer.command.is_up and not peer.is_down and not _is_member(turn, peer)
+        if _is_within_reach(peer) and not _is_member(turn, peer)
     ]
     if any(peer.asked_at is not None or peer.answered_at is None for peer in within_reach):
         return False
     ours = turn.state.myid, attempt.epoch
     spent = [p.leader_epoch for p in within_reach if (p.leader, p.leader_epoch) != ours]
     return any(max(epoch, turn.state.current_epoch - 1) >= attempt.epoch for epoch in spent)
+
+
+def _is_within_reach(peer: Peer) -> bool:
+    return peer.command.is_up and not peer.is_down
 
 
 def attempt_deadline_at(turn: Turn, master: Master, attempt: Failover) -> int:

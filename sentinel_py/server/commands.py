@@ -77,6 +77,8 @@ class Command:
     # In COMMAND LIST, which has each command of redis-sentinel under one name.
     is_listed: bool = True
     lasts: Lasts = Lasts.NOT
+    # What peers send in bursts: carried out while replies to others of these are still awaited.
+    overlaps: bool = False
     subcommands: Mapping[bytes, Command] = field(default_factory=dict)
 
     @property

@@ -198,6 +198,7 @@ _GENERIC_COMMANDS = (
         ping,
         flags=("fast",),
         lasts=Lasts.STEP,
+        overlaps=True,
         extra_categories=("connection",),
         tips=("request_policy:all_shards", "response_policy:all_succeeded"),
         docs=Docs(

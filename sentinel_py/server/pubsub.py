@@ -205,6 +205,7 @@ PUBSUB_COMMANDS = (
         publish,
         flags=("pubsub", "loading", "stale", "fast"),
         channels=Channels.FIRST,
+        overlaps=True,
         docs=Docs("Posts a message to a channel.", "2.0.0", "pubsub", arguments="channel message"),
     ),
 )

@@ -127,6 +127,7 @@ def _subcommand(
         docs=sentinel_docs.SUBCOMMANDS[word],
         is_listed=word not in _OTHER_NAMES,
         lasts=lasts,
+        overlaps=word in _OVERLAPPING,
     )
 
 
@@ -327,6 +328,8 @@ _LASTS = {
     "slaves": Lasts.INSTANT,
     "sentinels": Lasts.INSTANT,
 }
+
+_OVERLAPPING = {"is-master-down-by-addr", "is-primary-down-by-addr"}
 
 _OTHER_NAMES = {
     "get-primary-addr-by-name",

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 from sentinel_py.acl.log import Reason
@@ -90,7 +92,7 @@ class Session(asyncio.Protocol):
         self._closes_after_reply = False
         # Halted: requests are not carried out and not read, for one of the two reasons below.
         self._halted = False
-        self._awaited: asyncio.Future[Reply] | None = None
+        self._awaited: deque[Reply | asyncio.Future[Reply]] = deque()
         self._output_full = False
         self._over_soft_limit_at: int | None = None
         self._instant = server.instant
@@ -172,12 +174,15 @@ class Session(asyncio.Protocol):
         count = size = 0
         try:
             for args in self._rest:
+                if self._awaited and not self._overlaps(args):
+                    self._rest = chain((args,), self._rest)
+                    break
                 count += 1
                 answer = self._execute(args)
+                if self._awaited or isinstance(answer, asyncio.Future):
+                    self._wait_for(answer)
+                    continue
                 if type(answer) is not Raw or self.quiet:
-                    if isinstance(answer, asyncio.Future):
-                        self._wait_for(answer)
-                        break
                     answer = self._encode(answer)
                 self._out.append(answer)
                 size += len(answer)
@@ -192,8 +197,11 @@ class Session(asyncio.Protocol):
             logger.warning("Client %s closed: its request is too large.", self.endpoint.address)
             self.abort()
         except ProtocolError as error:
-            self._out.append(self._encode(Error(f"ERR {error}")))
-            self.close_after_reply()
+            if self._awaited:
+                self._rest = _Failing(error)
+            else:
+                self._out.append(self._encode(Error(f"ERR {error}")))
+                self.close_after_reply()
         finally:
             self._stats.commands += count
             self._is_processing = False
@@ -289,28 +297,50 @@ class Session(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _go_on(self) -> None:
-        if self.closing or self._output_full or self._awaited is not None:
+        if self.closing or self._output_full or self._awaited:
             return
         self._halted = False
         self._process()
         if not self._halted and not self.closing:
             self._transport.resume_reading()
 
-    def _wait_for(self, answer: asyncio.Future[Reply]) -> None:
-        self._awaited = answer
+    def _overlaps(self, args: Request) -> bool:
+        """Whether a request need not wait for those before it.
+
+        Votes of one chunk, for as many masters, are saved together and not one after the other.
+        When half of 300 masters died, the last had waited for more than a second.
+        """
+        command = self.server.table.find(args)
+        return command is not None and command.overlaps
+
+    def _wait_for(self, answer: Answer) -> None:
+        """Send this reply behind all that are awaited."""
+        self._awaited.append(answer)
         self._halt()
-        answer.add_done_callback(self._answered)
+        if isinstance(answer, asyncio.Future):
+            answer.add_done_callback(self._answered)
 
     def _answered(self, answer: asyncio.Future[Reply]) -> None:
-        self._awaited = None
         if answer.cancelled():
             self.abort()
         elif self.closing:
             answer.exception()  # nobody is left to tell
-        else:
-            self._out.append(self._encode(answer.result()))
-            self._deliver_delayed()
-            self._go_on()
+        elif self._awaited:
+            self._send_awaited()
+
+    def _send_awaited(self) -> None:
+        """Send the replies that have come, as far as none before them is missing."""
+        awaited = self._awaited
+        while awaited:
+            reply = awaited[0]
+            if isinstance(reply, asyncio.Future):
+                if not reply.done():
+                    return
+                reply = reply.result()
+            awaited.popleft()
+            self._out.append(self._encode(reply))
+        self._deliver_delayed()
+        self._go_on()
 
     # Output
 
@@ -419,3 +449,13 @@ class Session(asyncio.Protocol):
     def _end(self) -> None:
         self.closing = self._halted = True
         self._ready = NOTHING_READY
+
+
+class _Failing(Iterator[Request]):
+    """Requests of which the next one makes no sense."""
+
+    def __init__(self, error: ProtocolError) -> None:
+        self._error = error
+
+    def __next__(self) -> Request:
+        raise self._error

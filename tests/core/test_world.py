@@ -5,7 +5,7 @@
 """
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from random import Random
 
 import pytest
@@ -199,3 +199,25 @@ def test_calm_failover(seed):
     new = world.agreed_master("group0")
     assert new not in (None, old)
     assert world.hosts[new.host, new.port].redis.follows is None
+
+
+@pytest.mark.parametrize("seed", seeds(0, 5))
+def test_many_masters_die_at_once(seed):
+    """The sentinels share the work: each stands first for some, and hardly any vote is split."""
+    world = World(seed, redises=2, groups=24)
+    Votes(world)
+    notices = Counter()
+    world.watches.append(lambda host, _event, effects: notices.update(told(host, effects)))
+    world.run(8_000)
+    world.delay_ms = 1, 8
+    for first, _ in world.groups.values():
+        world.crash(first)
+    world.run(world.options.down_after_ms + 1_000)
+    for name, (_, second) in world.groups.items():
+        assert world.agreed_master(name) == second.address
+    assert all(notices[host.ip, "+elected-leader"] >= 4 for host in world.sentinels)
+    assert sum(notices[host.ip, "-failover-abort-not-elected"] for host in world.sentinels) <= 2
+
+
+def told(host, effects):
+    return [(host.ip, effect.name) for effect in effects if isinstance(effect, Notice)]

@@ -67,6 +67,7 @@ class SentinelLife:
         self.run_id = f"{machine.rng.getrandbits(160):040x}"
         self.member = None
         self._config = config.load(CONFIG_FILE, disk=machine.disk)
+        self._file = rewrite.ConfigFile(CONFIG_FILE, self._config, machine.disk)
         self.core = Sentinel(self._restored(), Random(machine.rng.getrandbits(64)))
         machine.observer.started(self)
 
@@ -105,7 +106,7 @@ class SentinelLife:
         lines = directives.render(state)
         try:
             users = self._acl.describe_users()
-            rewrite.rewrite(CONFIG_FILE, self._config, lines, users, self.machine.disk)
+            self._file.rewrite(lines, users)
         except SaveError:
             return False
         self.machine.observer.saved(self)
