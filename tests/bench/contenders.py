@@ -9,9 +9,9 @@ ORIGINAL = "original"
 CONTENDERS = ("raft", "classic", ORIGINAL)
 
 
-def start_sentinels(sandbox, contender, lines):
+def start_sentinels(sandbox, contender, lines, count=SENTINELS):
     """A group of one contender's sentinels, which need not be ready yet."""
-    ports = [sandbox.port() for _ in range(SENTINELS)]
+    ports = [sandbox.port() for _ in range(count)]
     if contender == "raft":
         lines = [raft_peers(ports), *lines]
     return [sandbox.sentinel(lines, port=port, program=program_of(contender)) for port in ports]

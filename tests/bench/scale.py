@@ -67,27 +67,29 @@ class Setting:
 @click.option("--masters", default="10,100,300,1000", show_default=True, help="How many.")
 @click.option("--only", default=",".join(CONTENDERS), show_default=True, help="Whose sentinels.")
 @click.option("--down-after", default=1000, show_default=True, help="Milliseconds.")
+@click.option("--sentinels", default=SENTINELS, show_default=True, help="How many watch them.")
 @click.option("--seconds", default=10, show_default=True, help="How long to watch them idle.")
 @click.option("--save", default="", help="A file for the figures, as JSON.")
-def scale(masters, only, down_after, seconds, save):
+def scale(*, masters, only, down_after, sentinels, seconds, save):
     """Many masters with a replica each: cost, discovery, and half of them killed at once."""
     rows = []
     for count in map(int, masters.split(",")):
         for contender in only.split(","):
-            figures = measure(contender, count, down_after, seconds)
+            figures = measure(contender, count, down_after, sentinels, seconds)
             rows.append({"masters": count, "contender": contender, **figures})
-            results.save(save, "scale", {"down_after": down_after}, rows)
-        show([row for row in rows if row["masters"] == count])
+            how = {"down_after": down_after, "sentinels": sentinels}
+            results.save(save, "scale", how, rows)
+        show([row for row in rows if row["masters"] == count], sentinels)
     show_growth(rows)
 
 
-def measure(contender, count, down_after, seconds):
+def measure(contender, count, down_after, sentinels, seconds):
     """The figures of one contender that watches so many masters."""
     raise_file_limit(count)
     with Sandbox() as sandbox, Worker(run_farm, count, template(sandbox)) as farm:
-        lines = watch_lines(farm.greeting, down_after)
+        lines = watch_lines(farm.greeting, down_after, quorum=sentinels // 2 + 1)
         began_at = time.monotonic()
-        setting = Setting(farm, start_sentinels(sandbox, contender, lines))
+        setting = Setting(farm, start_sentinels(sandbox, contender, lines, sentinels))
         return asyncio.run(measure_all(setting, began_at, seconds))
 
 
@@ -109,10 +111,10 @@ def template(sandbox):
     return template_of(text)
 
 
-def watch_lines(pairs, down_after):
+def watch_lines(pairs, down_after, quorum):
     lines = []
     for number, (port, _) in enumerate(pairs):
-        lines.append(f"sentinel monitor m{number} {HOST} {port} 2")
+        lines.append(f"sentinel monitor m{number} {HOST} {port} {quorum}")
         lines.append(f"sentinel down-after-milliseconds m{number} {down_after}")
     return lines
 
@@ -133,7 +135,7 @@ async def discovered(setting):
     ends_at = time.monotonic() + DISCOVERED_WITHIN_S
     for client in clients:
         client.response_callbacks.clear()
-        while not all(map(is_complete, await client.execute_command("SENTINEL", "MASTERS"))):
+        while not is_complete(await client.execute_command("SENTINEL", "MASTERS"), setting):
             await asyncio.sleep(LOOK_EVERY_S)
             if time.monotonic() > ends_at:
                 raise LocalError(f"not all is discovered within {DISCOVERED_WITHIN_S} s")
@@ -141,9 +143,12 @@ async def discovered(setting):
     return time.monotonic()
 
 
-def is_complete(flat):
-    row = dict(zip(map(as_text, flat[::2]), map(as_text, flat[1::2]), strict=True))
-    return (row["num-slaves"], row["num-other-sentinels"]) == ("1", str(SENTINELS - 1))
+def is_complete(masters, setting):
+    """Whether these rows name a replica and all other sentinels each."""
+    wanted = "1", str(len(setting.nodes) - 1)
+    texts = [[as_text(word) for word in flat] for flat in masters]
+    rows = [dict(zip(words[::2], words[1::2], strict=True)) for words in texts]
+    return all((row["num-slaves"], row["num-other-sentinels"]) == wanted for row in rows)
 
 
 async def idle(setting, seconds):
@@ -211,9 +216,9 @@ def troubles(setting, killed):
     }
 
 
-def show(rows):
+def show(rows, sentinels):
     table = Table(
-        title=f"{rows[0]['masters']} masters, {SENTINELS} sentinels", title_justify="left"
+        title=f"{rows[0]['masters']} masters, sentinels: {sentinels}", title_justify="left"
     )
     table.add_column("")
     for row in rows:

@@ -90,7 +90,7 @@ def test_many_have_places_of_their_own():
     """In a crowd, links that were asked together are not asked together again."""
     state = links(CROWD + 1)
     due = Counter(due_after(state, link, 1000, 1000) for link in state.links.values())
-    assert max(due.values()) <= 2
+    assert max(due.values()) <= 3
 
 
 @pytest.mark.parametrize("late_ms", [0, 1, 499, -400])
