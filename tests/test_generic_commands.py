@@ -191,3 +191,14 @@ async def test_a_shutdown_that_is_refused(words, reply):
     async with serving() as running, await running.connect() as client:
         assert await client.ask("SHUTDOWN", *words.split()) == reply
         assert not running.node.is_shut_down
+
+
+async def test_info_writes_rates_and_seconds_with_their_digits():
+    """Two behind the point for rates, six for CPU time, as redis-sentinel writes them."""
+    async with serving() as running, await running.connect() as client:
+        lines = (await client.ask("INFO", "stats", "cpu")).split()
+        fields = dict(line.split(":") for line in lines if ":" in line)
+        digits = {name: len(value.partition(".")[2]) for name, value in fields.items()}
+        assert digits["instantaneous_input_kbps"] == digits["instantaneous_output_kbps"] == 2
+        cpu = [count for name, count in digits.items() if name.startswith("used_cpu")]
+        assert cpu == [6] * 6

@@ -23,6 +23,9 @@ class Clock:
     def __call__(self):
         return self.now
 
+    def move(self):
+        self.now += 0.001
+
 
 @contextlib.asynccontextmanager
 async def answering(**options):
@@ -226,3 +229,43 @@ async def test_a_slow_reader_is_still_held_to_its_limits():
         client.go_on_reading()
         for _ in range(20_000_000 // LONG):
             assert len(await client.raw()) > LONG
+
+
+async def test_newcomers_comply_with_the_acl_as_it_is():
+    """What the first client was given at its start is not given once the ACL has changed."""
+    async with answering() as running, await running.connect() as operator:
+        assert await replies(operator, PING) == [b"+PONG\r\n"]
+        await operator.ask("ACL", "SETUSER", "default", "-ping")
+        async with await running.connect() as newcomer:
+            assert (await replies(newcomer, PING))[0].startswith(b"-NOPERM")
+        await operator.ask("ACL", "SETUSER", "default", "+ping", "resetpass", ">secret")
+        async with await running.connect() as newcomer:
+            assert (await replies(newcomer, PING))[0].startswith(b"-NOAUTH")
+            assert await newcomer.ask("AUTH", "secret") == "OK"
+            assert await replies(newcomer, PING) == [b"+PONG\r\n"]
+
+
+async def test_newcomers_have_the_limits_of_strangers():
+    """Before a client has logged in, its parser grants it no more than an AUTH needs."""
+    async with answering(acl={"requirepass": "x"}) as running:
+        for _ in range(2):
+            async with await running.connect() as stranger:
+                stranger.send(b"*11\r\n")
+                assert b"unauthenticated multibulk length" in await stranger.raw()
+
+
+async def info_of(running, client, title, values):
+    """What INFO says of a section of the node, each time another value stands there."""
+    numbers = iter(values)
+    running.node.info_sections = lambda: [(title, [("number", next(numbers))])]
+    for change in (lambda: None, lambda: None, running.step, running.server.instant.move):
+        change()
+        yield (await client.ask("INFO", title)).split()[-1]
+
+
+@pytest.mark.parametrize(("title", "numbers"), [("Sentinel", "0012"), ("Raft", "0123")])
+async def test_info_tells_of_the_moment(title, numbers):
+    """The state is told of anew after a step and when the clock has moved, all else each time."""
+    async with answering() as running, await running.connect() as client:
+        told = [it async for it in info_of(running, client, title, range(4))]
+        assert told == [f"number:{number}" for number in numbers]

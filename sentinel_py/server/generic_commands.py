@@ -17,7 +17,6 @@ from sentinel_py.resp import (
     Error,
     Raw,
     parse_integer,
-    to_bytes,
     to_text,
 )
 from sentinel_py.server.client_commands import BAD_NAME, CLIENT_COMMAND, is_printable
@@ -123,8 +122,8 @@ def _hello_options(words: list[bytes]) -> _HelloOptions | Error:
 
 
 def info(session: Session, args: list[bytes]) -> Answer:
-    # As bytes: it is never the same twice, so it had better not be kept as other texts are.
-    return to_bytes(session.server.info.render(map(to_text, args[1:])))
+    # Bytes: it is never the same twice, so it had better not be kept as other texts are.
+    return session.server.info.render(map(to_text, args[1:]))
 
 
 def role(session: Session, args: list[bytes]) -> Answer:

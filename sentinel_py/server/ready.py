@@ -29,6 +29,7 @@ class ReadyReply:
     instant: float | None  # the only time of the loop's clock at which it is true, if it is one
 
 
+Moment = tuple[float, int]
 ByChunk = dict[bytes, ReadyReply]
 
 NOTHING_READY: ByChunk = {}
@@ -42,12 +43,17 @@ class ReadyReplies:
         self.by_protocol: dict[int, ByChunk] = {RESP2: {}, RESP3: {}}
         self.names = frozenset(it.name for it in commands if it.lasts is not Lasts.NOT)
         self._bytes = 0
+        self._steps = 0
         self._is_enabled = False
 
     def enable(self) -> Callable[[], None]:
         """Begin to keep replies; what is returned has to be called at every step of the state."""
         self._is_enabled = True
-        return self._clear
+        return self._step
+
+    def moment(self, instant: float) -> Moment | None:
+        """What differs after a step, and at another time of the loop's clock; None if unknown."""
+        return (instant, self._steps) if self._is_enabled else None
 
     def keep(self, protocol: int, chunk: bytes, reply: ReadyReply) -> None:
         if not self._is_enabled:
@@ -57,6 +63,10 @@ class ReadyReplies:
             self._clear()
         else:
             self.by_protocol[protocol][chunk] = reply
+
+    def _step(self) -> None:
+        self._steps += 1
+        self._clear()
 
     def _clear(self) -> None:
         if self._bytes:

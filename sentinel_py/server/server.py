@@ -26,7 +26,7 @@ from sentinel_py.server.listeners import ListenError, listen_tcp, listen_unix, r
 from sentinel_py.server.options import ServerOptions
 from sentinel_py.server.pubsub import PubSub
 from sentinel_py.server.ready import ReadyReplies
-from sentinel_py.server.session import Session
+from sentinel_py.server.session import Session, Standing
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +71,8 @@ class Server:
         self.pubsub = PubSub()
         self.ready = ReadyReplies(table.every())
         self.stats = Stats()
+        # What all clients begin with, until the ACL changes; derived by the first one.
+        self.newcomer: Standing | None = None
         self._info: Info | None = None
         # `ticked_at` is now, but for up to a second: good enough for ages, and free.
         self.started_at = self.ticked_at = self.now()
@@ -144,6 +146,7 @@ class Server:
 
     def permissions_changed(self) -> None:
         """Make all connections comply with the ACL as it is now."""
+        self.newcomer = None
         for session in list(self.clients.values()):
             user = session.user
             if self.acl.holds(user) and user.may_keep(session.channels, session.patterns):
@@ -193,7 +196,8 @@ class Server:
 
     def forget(self, session: Session) -> None:
         self.clients.pop(session.client_id, None)
-        self.pubsub.forget(session)
+        if session.channels or session.patterns:
+            self.pubsub.forget(session)
 
     def _keep_house(self) -> None:
         """Once a second: what no request and no reply would bring up."""
