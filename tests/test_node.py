@@ -1,14 +1,16 @@
 """The loop around the core: what is saved together, and what waits for the disk."""
 
 import asyncio
+import time
+from itertools import pairwise
 from random import Random
 
 import pytest
 
-from sentinel_py.core.messages import LinkUp, Monitor, Remove
+from sentinel_py.core.messages import DirectHello, LinkUp, Monitor, Remove
 from sentinel_py.core.model import LinkState, State
 from sentinel_py.core.sentinel import Sentinel
-from sentinel_py.node import Node
+from sentinel_py.node import SAVE_PAUSE, SAVE_SOON_MS, Node
 
 PATIENCE_S = 5
 
@@ -106,3 +108,26 @@ async def test_what_is_held_leaves_when_the_node_stops(node):
     node.order(monitor("first"), str)
     node.stop()
     assert world.seen[:2] == ["save", "+monitor"]
+
+
+async def test_saves_that_can_wait_leave_pauses_between_them(node):
+    """A file that takes long is written seldom, however much is discovered meanwhile."""
+    node, world = node
+    took_ms = 2 * SAVE_SOON_MS // SAVE_PAUSE
+    saved_at = []
+
+    def save(_state):
+        time.sleep(took_ms / 1000)  # the disk is slow, and holds up the loop
+        saved_at.append(world.now())
+        return True
+
+    world.save = save
+    async with asyncio.timeout(PATIENCE_S):
+        await node.order(monitor("m"), str)
+        number = 0
+        while len(saved_at) < 3:
+            number += 1
+            run_id = f"{number:040}"
+            node.feed(DirectHello(f"10.0.1.1,{number},{run_id},0,m,127.0.0.1,6379,0"))
+            await asyncio.sleep(0.01)
+    assert all(later - earlier >= 2 * SAVE_SOON_MS for earlier, later in pairwise(saved_at))
