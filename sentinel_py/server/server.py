@@ -26,7 +26,8 @@ from sentinel_py.server.listeners import ListenError, listen_tcp, listen_unix, r
 from sentinel_py.server.options import ServerOptions
 from sentinel_py.server.pubsub import PubSub
 from sentinel_py.server.ready import ReadyReplies
-from sentinel_py.server.session import Session, Standing
+from sentinel_py.server.session import Session
+from sentinel_py.server.terms import Terms
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Server:
         self.ready = ReadyReplies(table.every())
         self.stats = Stats()
         # What all clients begin with, until the ACL changes; derived by the first one.
-        self.newcomer: Standing | None = None
+        self.newcomer: Terms | None = None
         self._info: Info | None = None
         # `ticked_at` is now, but for up to a second: good enough for ages, and free.
         self.started_at = self.ticked_at = self.now()

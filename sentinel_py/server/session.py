@@ -14,7 +14,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from sentinel_py.acl.log import Reason
 from sentinel_py.endpoint import Endpoint
@@ -34,10 +34,10 @@ from sentinel_py.server.request_parser import (
     RequestTooLargeError,
     known_requests,
 )
+from sentinel_py.server.terms import SUBSCRIBER_COMMANDS, Terms, terms_of
 
 if TYPE_CHECKING:
     from sentinel_py.acl.user import User
-    from sentinel_py.server.options import OutputLimit
     from sentinel_py.server.server import Server
     from sentinel_py.server.tracking import Tracking
 
@@ -57,25 +57,12 @@ QUIET_ALWAYS = -1
 # A browser that is made to talk to us says these; it must not get to the lines it would add.
 _HTTP_WORDS = (b"post", b"host:")
 
-# What a RESP2 client may still say once it has subscribed.
-_SUBSCRIBER_COMMANDS = frozenset(("ping", "subscribe", "unsubscribe", "psubscribe", "punsubscribe"))
-
-
-class Standing(NamedTuple):
-    """What follows from a session's user, protocol and subscriptions."""
-
-    needs_auth: bool
-    is_in_subscriber_mode: bool
-    permitted: frozenset[str]  # without a look at the arguments
-    output_limit: OutputLimit | None
-    known_replies: ByChunk
-
 
 class Session(asyncio.Protocol):
     """One client. Handlers read and change its public attributes."""
 
     # What a client that asks one thing and leaves never has is not made for it. These, the parser
-    # made late and the standing looked up save 2.8 us of the 4.9 that a connection takes here.
+    # made late and the terms looked up save 2.8 us of the 4.9 that a connection takes here.
     client_id = 0
     authenticated = False
     protocol = RESP2
@@ -110,9 +97,9 @@ class Session(asyncio.Protocol):
         # Of chunks, those to which the replies cannot differ from what another client got.
         self._ready: ByChunk
         if server.newcomer is None:
-            server.newcomer = self._derive()
+            server.newcomer = terms_of(self)
         self.authenticated = not server.newcomer.needs_auth
-        self._stand(server.newcomer)
+        self._take(server.newcomer)
 
     # What the transport reports
 
@@ -261,7 +248,7 @@ class Session(asyncio.Protocol):
                 return Error("NOPERM No permissions to access a channel")
             who, what = self.user.name, command.name
             return Error(f"NOPERM User {who} has no permissions to run the '{what}' command")
-        if self.is_in_subscriber_mode and command.name not in _SUBSCRIBER_COMMANDS:
+        if self.is_in_subscriber_mode and command.name not in SUBSCRIBER_COMMANDS:
             return Error(
                 f"ERR Can't execute '{command.name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / "
                 "PING / QUIT / RESET are allowed in this context"
@@ -286,38 +273,17 @@ class Session(asyncio.Protocol):
 
     def refresh(self) -> None:
         """Derive anew what depends on the user, the protocol and the subscriptions."""
-        self._stand(self._derive())
+        self._take(terms_of(self))
         self._look_out()
 
-    def _derive(self) -> Standing:
-        options, is_subscriber = self.server.options, self.subscription_count > 0
-        limit = options.pubsub_output_limit if is_subscriber else options.normal_output_limit
-        # RESP2 cannot tell messages from replies, so such a subscriber is held to a few commands.
-        is_in_subscriber_mode = is_subscriber and self.protocol == RESP2
-        needs_auth = not self.authenticated and self.server.acl.default_needs_password
-        permitted = self.user.permitted
-        if needs_auth:
-            permitted = frozenset()
-        elif is_in_subscriber_mode:
-            permitted &= _SUBSCRIBER_COMMANDS
-        replies = self.server.ready
-        may_know = not is_in_subscriber_mode and replies.names <= permitted
-        return Standing(
-            needs_auth,
-            is_in_subscriber_mode,
-            permitted,
-            limit if limit.is_set else None,
-            replies.by_protocol[self.protocol] if may_know else NOTHING_READY,
-        )
-
-    def _stand(self, standing: Standing) -> None:
+    def _take(self, terms: Terms) -> None:
         (
             self.needs_auth,
             self.is_in_subscriber_mode,
             self._permitted,
             self._output_limit,
             self._known_replies,
-        ) = standing
+        ) = terms
         self._ready = self._known_replies
         if self._parser is not None:
             self._parser.authenticated = not self.needs_auth
