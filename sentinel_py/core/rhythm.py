@@ -36,5 +36,8 @@ def due_after(state: State, link: Link, at: int, period_ms: int, grid_ms: int = 
 
 
 def on_grid(at: int, grid_ms: int = GRID_MS) -> int:
-    """Round periods up to a common grid, so that one wake-up serves many instances."""
-    return -(-at // grid_ms) * grid_ms
+    """Round down to a common grid: one wake-up serves many instances, and lateness does not add up.
+
+    Rounded up, what was sent a millisecond late would be due a whole step of the grid later.
+    """
+    return at // grid_ms * grid_ms
