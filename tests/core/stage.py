@@ -464,15 +464,20 @@ class Stage:
         )
         self.step(view)
 
+    def do_claimed(self, epoch="1", master="mymaster"):
+        """``claimed epoch=1``: another leader's claim is committed."""
+        raft = self.state.raft
+        self.commit(Claim(master, int(epoch), raft.leader or raft.members[-1], False, False))
+
     def do_switched(self, name, epoch="1", master="mymaster"):
         """``switched R1 epoch=1``: another leader's claim and its switch to R1 are committed."""
-        node, leader = self.nodes[name], self.state.raft.leader
-        for entry in (
-            Claim(master, int(epoch), leader or self.state.raft.members[-1], False, False),
-            Switch(master, int(epoch), node.host, node.port, node.host),
-        ):
-            self.committed += 1
-            self.step(Committed(self.committed, f"x:{self.committed}", entry))
+        node = self.nodes[name]
+        self.do_claimed(epoch, master)
+        self.commit(Switch(master, int(epoch), node.host, node.port, node.host))
+
+    def commit(self, entry: Claim | Switch) -> None:
+        self.committed += 1
+        self.step(Committed(self.committed, f"x:{self.committed}", entry))
 
     def do_contact(self, *names, lacks="nothing"):
         """``contact S1 S2``: from now on we have proof of contact, and as leader gave it to these.
