@@ -72,8 +72,10 @@ def is_healthy(turn: Turn, replica: Replica) -> bool:
     master = replica.master
     now = turn.now
     constants = turn.state.constants
-    if replica.is_down or not replica.command.is_up or replica.priority == 0:
+    if replica.is_down or not replica.command.is_up:
         return False
+    if replica.priority == 0 and replica.role is Role.REPLICA:
+        return False  # a master says none, and has been made one against what it said before
     if now >= detector.overdue_at(turn, replica, replica.command):
         return False  # in this very step the connection is given up, with what is sent on it
     if now - replica.command.ok_at > 5 * constants.ping_period:

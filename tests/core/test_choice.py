@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from sentinel_py.core import choice, roster
-from sentinel_py.core.model import Address, LinkState, Options, State
+from sentinel_py.core.model import Address, LinkState, Options, Role, State
 from sentinel_py.core.turn import Turn
 
 NOW = 100_000
@@ -38,4 +38,11 @@ def test_an_order_is_not_given_to_a_connection_that_hangs(turn, replica, silent_
     """What is sent on it would be dropped with it, in the same step."""
     link = replica.command
     link.heard_at = link.ok_at = link.ping_since = NOW - silent_ms
+    assert choice.is_healthy(turn, replica) is is_healthy
+
+
+@pytest.mark.parametrize(("role", "is_healthy"), [(Role.REPLICA, False), (Role.MASTER, True)])
+def test_priority_0_is_for_replicas(turn, replica, role, is_healthy):
+    """Who was made a master by hand says no priority any more; it may have the only data."""
+    replica.priority, replica.role = 0, role
     assert choice.is_healthy(turn, replica) is is_healthy
