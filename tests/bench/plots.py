@@ -11,6 +11,7 @@ from .figures import p90
 
 COLOURS = {"raft": "#2a6f97", "classic": "#89c2d9", "original": "#c9ada7"}
 LABELS = {"raft": "sentinel_py, Raft", "classic": "sentinel_py, classic", "original": "original"}
+KIND = ("masters", "query", "way")  # what tells one measurement of queries from another
 # What of a scale run grows with the number of masters.
 GROWING = {
     "sentinel CPU": "% of a core",
@@ -136,7 +137,59 @@ def scale_figures(rows):
     yield "scale", figure
 
 
-# Both --------------------------------------------------------------------------------------------
+# Queries -----------------------------------------------------------------------------------------
+
+
+def query_table(rows):
+    """One line for each query and way: ours, the original's and the ratio."""
+    yield line(
+        ["masters", "query", "way", "1000/s", "ratio", "p99 ms", "CPU µs a request", "ratio"]
+    )
+    yield line(["---:", "---", "---", *["---:"] * 5])
+    for ours in rows:
+        if ours["contender"] == "original":
+            continue
+        theirs = original_of(rows, ours)
+        yield line(
+            [
+                *(str(ours[name]) for name in KIND),
+                f"{ours['per_second'] / 1000:.1f} / {theirs['per_second'] / 1000:.1f}",
+                f"{ours['per_second'] / theirs['per_second']:.2f}",
+                f"{ours['p99_ms']:.2f} / {theirs['p99_ms']:.2f}",
+                f"{ours['cpu_us']:.1f} / {theirs['cpu_us']:.1f}",
+                f"{ours['cpu_us'] / theirs['cpu_us']:.2f}",
+            ]
+        )
+
+
+def query_figures(rows):
+    """Requests per second and CPU per request as parts of the original's, for each query."""
+    masters = sorted({row["masters"] for row in rows})
+    figure, axes = canvas(len(masters))
+    for count, ax in zip(masters, axes, strict=True):
+        names, ratios = [], []
+        for row in rows:
+            if row["masters"] == count and row["contender"] == "classic":
+                names.append(f"{row['query']}, {row['way']}")
+                ratios.append(row["per_second"] / original_of(rows, row)["per_second"])
+        ax.barh(names, ratios, color=COLOURS["raft"])
+        ax.axvline(1, color="grey", linestyle=":")
+        ax.invert_yaxis()
+        ax.set(title=f"throughput, {count} watched", xlabel="of the original's")
+    figure.tight_layout()
+    yield "query", figure
+
+
+def original_of(rows, ours):
+    """The original's row beside one of ours."""
+    return next(
+        row
+        for row in rows
+        if row["contender"] == "original" and all(row[name] == ours[name] for name in KIND)
+    )
+
+
+# All ---------------------------------------------------------------------------------------------
 
 
 def canvas(count):
@@ -159,5 +212,6 @@ def line(cells):
 
 DRAWN = {
     "failover": (failover_figures, failover_table),
+    "query": (query_figures, query_table),
     "scale": (scale_figures, scale_table),
 }

@@ -4,7 +4,7 @@ import csv
 import io
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 
 import click
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from sentinel_py.local import HOST, Sandbox, eventually, wait_ready
 
+from . import results
 from .contenders import ORIGINAL, program_of
 from .usage import cpu_s
 
@@ -34,6 +35,7 @@ WAYS = {
 WEIGHTS = {"INFO": 10, "1 connection": 3, "pipelines of 16": 0.2, "a new connection each": 5}
 MASTERS_PER_WEIGHT = 2
 IDLE_S = 3
+COMPARED = ("classic", ORIGINAL)
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,10 @@ class Contender:
 @click.option("--rounds", default=5, show_default=True, help="Rounds of each measurement.")
 @click.option("--requests", default=50_000, show_default=True, help="Requests per run, about.")
 @click.option("--only", default="", help="Queries and ways that contain this.")
-def query(masters, rounds, requests, only):
+@click.option("--save", default="", help="A file for the figures, as JSON.")
+def query(*, masters, rounds, requests, only, save):
     """Queries on one sentinel, ours and the original's in turn."""
+    rows = []
     for count in map(int, masters.split(",")):
         with Sandbox() as sandbox:
             contenders = start(sandbox, count)
@@ -96,8 +100,13 @@ def query(masters, rounds, requests, only):
                         [contender.run(name, way, size) for contender in contenders]
                         for _ in range(rounds)
                     ]
-                    table.add_row(name, way, *row(zip(*samples, strict=True)))
+                    ours, theirs = map(summed_up, zip(*samples, strict=True))
+                    table.add_row(name, way, *cells(ours, theirs))
+                    kind = {"masters": count, "query": name, "way": way}
+                    pairs = zip(COMPARED, (ours, theirs), strict=True)
+                    rows += [{**kind, "contender": who, **asdict(found)} for who, found in pairs]
             Console(width=140).print(table)
+        results.save(save, "query", {"rounds": rounds, "requests": requests}, rows)
 
 
 def weight(name, way, masters):
@@ -111,7 +120,7 @@ def start(sandbox, masters):
     """Both sentinels, with all names standing for one server, which costs least beside them."""
     watched = sandbox.redis(options={"maxclients": "10000"})
     lines = [f"sentinel monitor m{number} {HOST} {watched.port} 2" for number in range(masters)]
-    programs = [program_of(contender) for contender in ("classic", ORIGINAL)]
+    programs = [program_of(contender) for contender in COMPARED]
     servers = [sandbox.sentinel(lines, program=program) for program in programs]
     wait_ready([watched, *servers])
     contenders = [Contender(server) for server in servers]
@@ -141,9 +150,8 @@ def new_table(title):
     return table
 
 
-def row(samples):
-    """The figures of our samples and the original's."""
-    ours, theirs = map(summed_up, samples)
+def cells(ours, theirs):
+    """Our figures and the original's."""
     return (
         f"{ours.per_second / 1000:.1f} / {theirs.per_second / 1000:.1f}",
         f"{ours.per_second / theirs.per_second:.2f}",
