@@ -90,6 +90,7 @@ def draw_steps(ax, rows, mode, down_after):
     if mode != "manual":
         ax.axhline(down_after, color="grey", linestyle=":")
     ax.set_yscale("log")
+    number(ax.yaxis)
     ax.tick_params(axis="x", rotation=60)
 
 
@@ -133,6 +134,8 @@ def scale_figures(rows):
                 style = {"color": COLOURS[contender], "label": LABELS[contender]}
                 ax.plot(*zip(*points, strict=True), marker="o", **style)
         ax.set(title=f"{name}, {unit}", xlabel="masters", xscale="log", yscale="log")
+        number(ax.xaxis)
+        number(ax.yaxis)
     axes[0].legend(fontsize="small")
     yield "scale", figure
 
@@ -176,7 +179,6 @@ def query_figures(rows):
         ax.axvline(1, color="grey", linestyle=":")
         ax.invert_yaxis()
         ax.set(title=f"throughput, {count} watched", xlabel="of the original's")
-    figure.tight_layout()
     yield "query", figure
 
 
@@ -198,8 +200,18 @@ def canvas(count):
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, count, figsize=(4 * count, 4), squeeze=False)
+    size = {"figsize": (4 * count, 4), "layout": "constrained"}
+    figure, axes = pyplot.subplots(1, count, squeeze=False, **size)
     return figure, list(axes[0])
+
+
+def number(axis):
+    """Plain numbers on a logarithmic axis."""
+    from matplotlib import ticker
+
+    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(ticker.NullLocator())
 
 
 def present(rows):
