@@ -117,8 +117,8 @@ def attend(turn: Turn, master: Master) -> int:
     lost_at = _contact_ends_at(turn, raft, master)
     if turn.now >= lost_at:
         return _hold(turn, master)
-    # A pause is the server's, whoever asked for it: a member out of contact may rely on the same one
-    # until the failover that has begun has demoted this master.
+    # A pause is the server's, whoever asked for it: a member out of contact may rely on the same
+    # one, until the failover that has begun has demoted this master.
     if raft.is_current and master.mandate is None:
         _lift(turn, master)
     return lost_at

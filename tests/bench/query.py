@@ -16,7 +16,10 @@ from sentinel_py.local import HOST, Sandbox, eventually, wait_ready
 
 from . import results
 from .contenders import ORIGINAL, program_of
+from .farm import run_farm
+from .scale import raise_file_limit, template, watch_lines
 from .usage import cpu_s
+from .witness import Worker
 
 NAME = "m0"
 QUERIES = {
@@ -35,6 +38,7 @@ WAYS = {
 WEIGHTS = {"INFO": 10, "1 connection": 3, "pipelines of 16": 0.2, "a new connection each": 5}
 MASTERS_PER_WEIGHT = 2
 IDLE_S = 3
+DOWN_AFTER_MS = 30_000
 COMPARED = ("classic", ORIGINAL)
 
 
@@ -90,8 +94,9 @@ def query(*, masters, rounds, requests, only, save):
     """Queries on one sentinel, ours and the original's in turn."""
     rows = []
     for count in map(int, masters.split(",")):
-        with Sandbox() as sandbox:
-            contenders = start(sandbox, count)
+        raise_file_limit(count)
+        with Sandbox() as sandbox, Worker(run_farm, count, template(sandbox)) as farm:
+            contenders = start(sandbox, farm.greeting)
             table = new_table(f"{count} watched, medians of {rounds}: ours / original")
             for name, way in ((name, way) for name in QUERIES for way in WAYS):
                 if only.lower() in f"{name} {way}".lower():
@@ -116,13 +121,12 @@ def weight(name, way, masters):
     return max(1, rows) * WEIGHTS.get(name, 1) * by_way
 
 
-def start(sandbox, masters):
-    """Both sentinels, with all names standing for one server, which costs least beside them."""
-    watched = sandbox.redis(options={"maxclients": "10000"})
-    lines = [f"sentinel monitor m{number} {HOST} {watched.port} 2" for number in range(masters)]
+def start(sandbox, pairs):
+    """Both sentinels, which watch the same masters, each with a replica."""
+    lines = watch_lines(pairs, DOWN_AFTER_MS, quorum=2)
     programs = [program_of(contender) for contender in COMPARED]
     servers = [sandbox.sentinel(lines, program=program) for program in programs]
-    wait_ready([watched, *servers])
+    wait_ready(servers)
     contenders = [Contender(server) for server in servers]
     for contender in contenders:
         eventually(lambda at=contender.server.port: all_seen(at), what="discovery")
