@@ -16,15 +16,17 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sentinel_py import __version__, process, tls
 from sentinel_py.acl.acl import Acl, AclError, AclStore
 from sentinel_py.config import config, directives, rewrite
 from sentinel_py.config.settings import ServerSettings
 from sentinel_py.core import views
-from sentinel_py.core.messages import Input, Level, Notice, Propose
+from sentinel_py.core.messages import AskConsent, Consent, Input, Level, Notice, Propose
 from sentinel_py.core.model import Settings, State
 from sentinel_py.core.sentinel import Sentinel
+from sentinel_py.history import Chronicler
 from sentinel_py.links import LinkOptions, Links
 from sentinel_py.logs import LogFile, LogOptions, bridge_logging
 from sentinel_py.node import Node
@@ -35,7 +37,7 @@ from sentinel_py.raft.member import Member
 from sentinel_py.raft.storage import LocalStorage
 from sentinel_py.resolver import Resolver, resolve_now
 from sentinel_py.scripts import Scripts
-from sentinel_py.server import raft_commands
+from sentinel_py.server import event_commands, raft_commands
 from sentinel_py.server.commands import CommandTable
 from sentinel_py.server.generic_commands import base_commands
 from sentinel_py.server.listeners import ListenError
@@ -45,6 +47,17 @@ from sentinel_py.server.server import Server
 from sentinel_py.storage import LOCAL, SaveError
 from sentinel_py.version import REDIS_VERSION
 
+if TYPE_CHECKING:
+    from sentinel_py.config.state_file import StateFile
+    from sentinel_py.hooks import Webhooks
+    from sentinel_py.web.server import WebServer
+
+START_ERRORS = (
+    *(ListenError, AclError, tls.TlsError, RaftError),
+    *(config.ConfigError, config.StartError),
+)
+"""What keeps a sentinel from starting; each has one clear text."""
+
 CRASH_EXIT = 99
 """The exit code of a simulated failure, as redis-sentinel's."""
 
@@ -53,8 +66,7 @@ def run(words: Sequence[str]) -> int:
     """Run a node until it is told to end; returns the exit code."""
     try:
         loaded = _load(words)
-        state = _restore(loaded)
-        config.check_writable(loaded.path)
+        state, kept = prepare(loaded)
     except config.ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201 - where redis-sentinel puts it
         return 1
@@ -65,7 +77,7 @@ def run(words: Sequence[str]) -> int:
     if loaded.settings.daemonize and not supervised:
         process.go_to_background()
     with _runner() as runner:
-        return runner.run(Daemon(loaded, state, supervised=supervised).run())
+        return runner.run(Daemon(loaded, state, kept, supervised=supervised).run())
 
 
 def _load(words: Sequence[str]) -> config.Config:
@@ -74,6 +86,26 @@ def _load(words: Sequence[str]) -> config.Config:
     named = [word for word in words[:1] if word != "-" and not word.startswith("--")]
     options = words[1:] if named or words[:1] == ["-"] else words
     return config.load(named[0] if named else "", options, stdin)
+
+
+def prepare(loaded: config.Config) -> tuple[State, StateFile | None]:
+    """What a Daemon needs beside what was read; ConfigError or StartError if it cannot be."""
+    kept = _take_up(loaded)
+    state = _restore(loaded)
+    if kept:
+        kept.prepare()
+    else:
+        config.check_writable(loaded.path)
+    return state, kept
+
+
+def _take_up(loaded: config.Config) -> StateFile | None:
+    """What was kept elsewhere than in the config file, if it is kept elsewhere."""
+    if not loaded.state_dir:
+        return None
+    from sentinel_py.config import state_file  # noqa: PLC0415 - few sentinels have one
+
+    return state_file.take_up(loaded)
 
 
 def _restore(loaded: config.Config) -> State:
@@ -100,40 +132,71 @@ def _runner() -> asyncio.Runner:
 class Daemon:
     """The parts of one sentinel; also ``World`` of its node, ``Host`` of its server and member."""
 
-    def __init__(self, loaded: config.Config, state: State, *, supervised: bool) -> None:
+    def __init__(
+        self,
+        loaded: config.Config,
+        state: State,
+        kept: StateFile | None,
+        *,
+        supervised: bool,
+    ) -> None:
         settings = loaded.settings
         self.run_id = secrets.token_hex(20)
         self.config_file = loaded.path
         self._config = loaded
-        self._file = rewrite.ConfigFile(loaded.path, loaded)
+        self._kept = kept
+        self._file = kept or rewrite.ConfigFile(loaded.path, loaded)
         self._supervised = supervised
         self._is_new = not state.myid
         state.myid = state.myid or secrets.token_hex(20)
         self._log = LogFile(_log_options(settings))
         self._pidfile = process.PidFile(settings)
+        self._web: WebServer | None = None
+        self._webhooks: Webhooks | None = None
         self._core = Sentinel(state, random.Random(), _is_executable)
 
     async def run(self) -> int:
         """Start everything, serve until told to end, and end in order."""
-        self._loop = asyncio.get_running_loop()
-        self._ended = self._loop.create_future()
         bridge_logging(self._log)
         try:
-            self._assemble()
-            self._announce_start()
-            await self._server.start()
-        except (ListenError, AclError, tls.TlsError, config.ConfigError, RaftError) as error:
+            await self.open()
+        except START_ERRORS as error:
             self._warn(str(error))
             if isinstance(error, tls.TlsError):
                 self._warn("Failed to configure TLS. Check logs for more info.")
             return 1
         # What is here now stays: to look through it takes each full collection 11 ms and more.
         gc.freeze()
+        self._take_process()
+        return await self.serve()
+
+    async def open(self) -> None:
+        """Make all parts, and listen; or raise one of START_ERRORS."""
+        self._loop = asyncio.get_running_loop()
+        self._ended = self._loop.create_future()
+        self._assemble()
+        self._announce_start()
+        await self._server.start()
+        if self.state.settings.http_port:
+            await self._start_web(self.state.settings.http_port)
+        if self.state.settings.webhooks:
+            self._start_webhooks()
+
+    async def serve(self) -> int:
+        """Watch the masters until told to end; returns the exit code."""
         self._begin()
         exit_code = await self._ended
+        await self.close()
+        return int(exit_code)
+
+    async def close(self) -> None:
+        """End what `open` has made."""
+        if self._web is not None:
+            await self._web.stop()
+        if self._webhooks is not None:
+            await self._webhooks.stop()
         await self._member.stop()
         self._end()
-        return int(exit_code)
 
     def _assemble(self) -> None:
         settings = self._config.settings
@@ -147,12 +210,13 @@ class Daemon:
         port = settings.port or settings.tls_port
         self._member: Member = Member(
             self,
-            LocalStorage(os.path.join(settings.dir, f"raft-{port}")),
+            LocalStorage(os.path.join(self._config.state_dir or settings.dir, f"raft-{port}")),
             self.links.options,
             random.Random(),
         )
         raft = raft_commands.build(self._member)
-        table = CommandTable([*base_commands(), build(self._node, self._scripts, raft)])
+        events = event_commands.build(self._node)
+        table = CommandTable([*base_commands(), build(self._node, self._scripts, raft, events)])
         for renamed in self._config.renamed:
             _rename(table, renamed)
         self._acl = _users(self._config, table)
@@ -165,6 +229,37 @@ class Daemon:
         )
         self._node.on_step = self._server.ready.enable()
         self.publisher = Notifier(self._log, self._server.publish, self._scripts)
+        self._chronicler = Chronicler(self.state, self._node.feed)
+        self.publisher.listeners.append(self._chronicler.notice)
+
+    def _start_webhooks(self) -> None:
+        try:
+            from sentinel_py import hooks  # noqa: PLC0415 - aiohttp takes 200 ms to load
+        except ImportError as error:
+            raise config.StartError(
+                f"sentinel webhook needs what is not installed ({error.name}): "
+                "pip install 'sentinel-py[http]'"
+            ) from None
+        self._webhooks = hooks.Webhooks(self)
+        self._chronicler.listen(self._webhooks)
+        self._webhooks.start()
+
+    async def _start_web(self, port: int) -> None:
+        try:
+            from sentinel_py.web import server as web  # noqa: PLC0415 - loaded if asked for
+            from sentinel_py.web.metrics import Sources  # noqa: PLC0415
+        except ImportError as error:
+            raise config.StartError(
+                f"sentinel http-port needs what is not installed ({error.name}): "
+                "pip install 'sentinel-py[http]'"
+            ) from None
+        sources = Sources(self._node, self._member, self._scripts, self._server.stats)
+        self._web = web.WebServer(self.state.settings, sources)
+        await self._web.start()
+        self.publisher.listeners.append(self._web.notice)
+        self._log.write(Level.NOTICE, f"HTTP on port {port}")
+        if self._web.is_exposed:
+            self._warn("HTTP: whoever reaches it can read it, set sentinel http-token or http-user")
 
     def _announce_start(self) -> None:
         port = self._config.settings.port
@@ -175,13 +270,21 @@ class Daemon:
             f"Running mode=sentinel, port={port}.",
         ):
             self._log.write(Level.NOTICE, text)
+        for subject in self._kept.overruled if self._kept else ():
+            self._warn(
+                f"The config file has a new '{subject}', which does not count: the Raft cluster "
+                "keeps what its members have in common. Order the change of any of them."
+            )
 
-    def _begin(self) -> None:
+    def _take_process(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._signalled, number)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._pidfile.write(self._warn)
-        if self._is_new:
+
+    def _begin(self) -> None:
+        # A state file says, too, what the config file said when it was written.
+        if self._is_new or self._kept:
             self.save(self.state)
         self._log.write(Level.NOTICE, f"Sentinel ID is {self.state.myid}")
         self._node.start()
@@ -192,6 +295,7 @@ class Daemon:
     def _end(self) -> None:
         self._log.write(Level.WARNING, "Sentinel is now ready to exit, bye bye...")
         self._node.stop()
+        self._chronicler.close()
         self._server.close()
         self.links.close_all()
         self._scripts.close()
@@ -233,6 +337,9 @@ class Daemon:
     def propose(self, effect: Propose) -> None:
         self._member.propose(effect)
 
+    def ask_consent(self, effect: AskConsent) -> None:
+        self._loop.call_soon(self.feed, Consent(effect.master, is_given=True))
+
     def crash(self) -> None:
         self._warn("Exiting for SENTINEL SIMULATE-FAILURE")
         os._exit(CRASH_EXIT)
@@ -241,6 +348,7 @@ class Daemon:
 
     def feed(self, event: Input) -> None:
         self._node.feed(event)
+        self._chronicler.look()
 
     def save_state(self) -> bool:
         return self.save(self.state)
@@ -261,6 +369,10 @@ class Daemon:
     def myid(self) -> str:
         return self.state.myid
 
+    @property
+    def cluster(self) -> str:
+        return self._member.cluster
+
     def master_names(self) -> list[str]:
         return list(self.state.masters)
 
@@ -271,7 +383,10 @@ class Daemon:
         state, scripts = self._node.settled(), self._scripts
         pairs = views.sentinel_info(state, self.now(), scripts.running, scripts.queued)
         raft = report.info(self._member)
-        return [("Sentinel", pairs), *([("Raft", raft)] if raft else [])]
+        sections = [("Sentinel", pairs), *([("Raft", raft)] if raft else [])]
+        if self._webhooks is not None:
+            sections.append(("Webhooks", self._webhooks.info()))
+        return sections
 
     def shutdown(self) -> None:
         if not self._ended.done():

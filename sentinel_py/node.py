@@ -15,6 +15,7 @@ from typing import Protocol, TypeAlias, TypeVar
 from sentinel_py.core.messages import (
     Answer,
     Ask,
+    AskConsent,
     Close,
     Crash,
     DirectHello,
@@ -86,6 +87,7 @@ class World(Protocol):
     def save(self, state: State) -> bool: ...
     def resolve(self, host: str) -> None: ...
     def propose(self, effect: Propose) -> None: ...
+    def ask_consent(self, effect: AskConsent) -> None: ...
     def crash(self) -> None: ...
 
 
@@ -232,6 +234,8 @@ class Node:
                 world.publisher.run_script(effect)
             case Resolve():
                 world.resolve(effect.host)
+            case AskConsent():
+                world.ask_consent(effect)
             case Crash():
                 world.crash()
 

@@ -1,12 +1,13 @@
 """Notices on their way to operators and clients: into the log, to subscribers, into a script.
 
 Which notice there is, how loud, and for which script, is the core's decision; queue and limits of
-scripts stand in ``scripts.py``. The rule guarded here: all three readers get the same text.
+scripts stand in ``scripts.py``. The rule guarded here: all readers get the same text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from sentinel_py.core.messages import Level, Log, Notice, RunScript
 from sentinel_py.logs import LogFile
@@ -18,12 +19,16 @@ MAX_TEXT_BYTES = 1023
 
 
 class Notifier:
-    """Carries out Notice, Log and RunScript. ``publish`` takes channel and payload."""
+    """Carries out Notice, Log and RunScript. ``publish`` takes channel and payload.
+
+    ``listeners`` are called with each notice behind that, and may neither fail nor wait.
+    """
 
     def __init__(self, log: LogFile, publish: Callable[[str, str], int], scripts: Scripts) -> None:
         self._log = log
         self._publish = publish
         self._scripts = scripts
+        self.listeners: list[Callable[[Notice], None]] = []
 
     def notice(self, notice: Notice) -> None:
         text = _cut(notice.text)
@@ -32,6 +37,10 @@ class Notifier:
             self._publish(notice.name, text)
         if notice.script:
             self._scripts.run((notice.script, notice.name, text))
+        if notice.level > Level.DEBUG and self.listeners:
+            told = notice if text == notice.text else replace(notice, text=text)
+            for listener in self.listeners:
+                listener(told)
 
     def log(self, line: Log) -> None:
         self._log.write(line.level, line.text)

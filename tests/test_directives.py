@@ -117,6 +117,7 @@ def test_defaults_are_not_written():
         "sentinel announce-hostnames no",
         "sentinel replicate-config yes",
         "sentinel minority-reads yes",
+        "sentinel webhook-per-node no",
     ]
 
 
@@ -140,6 +141,42 @@ def test_members_are_addresses(line, reason):
 def test_the_secret_is_not_shown_by_accident():
     """Settings that get into a log or a traceback do not tell it."""
     assert "hush" not in repr(state_of("raft-secret hush").settings)
+
+
+EVENTS = [
+    "event-history 50",
+    "webhook * https://example.com/hook",
+    'webhook mm http://user@10.0.0.1:8080/ "s e"',
+]
+
+
+def test_webhooks_are_kept():
+    """What is written reads back the same; an address that is said twice is one."""
+    state = state_of(f"myid {ID}", *EVENTS, "webhook-per-node yes", EVENTS[1])
+    state.settings.webhooks.sort(key=lambda webhook: webhook.master)
+    assert [line for line in lines_of(state) if line in EVENTS] == EVENTS
+    assert "webhook-per-node yes" in lines_of(state)
+    shown = repr(state.settings)
+    assert "example.com" not in shown
+    assert "s e" not in shown
+
+
+@pytest.mark.parametrize(
+    "address", ["", "example.com", "ftp://a/", "http://", "http://a:x/", "http://a b/", "http://[/"]
+)
+def test_a_webhook_needs_an_address(address):
+    """It is checked when the file is read."""
+    reason = refusal(f'webhook * "{address}"').reason
+    assert reason == "A webhook needs an address that begins with http:// or https://."
+
+
+def test_events_have_limits():
+    """Neither webhooks nor events without end."""
+    for word in ("-1", "10001", "x", "9" * 40):
+        reason = refusal(f"event-history {word}").reason
+        assert reason == "event-history takes a number from 0 to 10000."
+    lines = [f"webhook * http://h/{number}" for number in range(17)]
+    assert refusal(*lines).reason == "There can be no more than 16 webhooks."
 
 
 def test_options_of_the_debug_defaults_are_written():

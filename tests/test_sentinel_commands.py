@@ -114,6 +114,7 @@ ARITIES = {
     "ckquorum": 3,
     "config": -4,
     "debug": -2,
+    "explain": 3,
     "failover": -3,
     "flushconfig": 2,
     "get-master-addr-by-name": 3,
@@ -282,6 +283,15 @@ def test_info_cache(host):
         b"*2\r\n:30\r\n$10\r\n# Server\r\n\r\n"
         b"*2\r\n:0\r\n$-1\r\n"
     )  # fmt: skip
+
+
+def test_explain(host):
+    """A row for each condition, in the order in which a failover needs them."""
+    rows = host.ask("explain", "mymaster")
+    assert [row["condition"] for row in rows][:2] == ["down", "quorum"]
+    assert {tuple(row) for row in rows} == {("condition", "value", "met", "meaning")}
+    assert rows[0]["met"] == "no"
+    assert host.error("explain", "nobody") == "ERR No such master with that name"
 
 
 def test_myid(host):

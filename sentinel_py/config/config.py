@@ -76,7 +76,8 @@ class Statement:
 class Config:
     """What was said. Lists are in the order of the lines.
 
-    `path` is absolute. `given` are the accepted directives of the command line, which go into the
+    `path` is absolute, and so is `state_dir`, which is empty if the sentinel's state is kept in the
+    file itself. `given` are the accepted directives of the command line, which go into the
     file although they mean nothing here; `included` are statements and settings of included files,
     which do not: their file keeps them.
     """
@@ -88,6 +89,7 @@ class Config:
     renamed: list[Statement] = field(default_factory=list)
     given: dict[str, Line] = field(default_factory=dict)
     included: set[str] = field(default_factory=set)
+    state_dir: str = ""
 
 
 def load(
@@ -190,6 +192,8 @@ class _Loader:
         if config.users and settings.aclfile:
             raise StartError(_USERS_AND_ACLFILE)
         settings.dir = self._disk.current_dir()
+        if config.state_dir:
+            config.state_dir = os.path.normpath(os.path.join(settings.dir, config.state_dir))
         config.included.update(self._included())
         if settings.logfile:
             self._try_log_file(settings.logfile)
@@ -226,6 +230,8 @@ class _Loader:
         match name, count:
             case "sentinel", 1:
                 pass  # it chooses the sentinel mode, and there is no other here
+            case "sentinel", 3 if statement.words[1].lower() == "state-dir":
+                self._keep_state_in(statement.words[2])
             case "sentinel", _:
                 self.config.statements.append(statement)
             case "include", 2:
@@ -241,6 +247,11 @@ class _Loader:
             case _ if count == 1:
                 # A dot makes it an option of a module, and those are unknown until it is loaded.
                 raise DirectiveError("Module config specified without value")
+
+    def _keep_state_in(self, path: str) -> None:
+        if not path:
+            raise DirectiveError("state-dir can't be empty")
+        self.config.state_dir = path
 
     def _change_dir(self) -> None:
         """Go there at once, because the paths of later lines start there."""

@@ -11,6 +11,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
 
+from sentinel_py.config import webhooks
 from sentinel_py.config.config import Origin, Statement
 from sentinel_py.config.lines import CACHED_LINES, DirectiveError, Line, join, key_of
 from sentinel_py.core import lineage, overrides, roster
@@ -76,9 +77,7 @@ class _Loading:
             raise DirectiveError("No such master with specified name.") from None
 
     def address(self, host: str, port_text: str) -> Address:
-        port = _atoi(port_text)
-        if not 0 <= port <= _PORT_MAX:
-            raise DirectiveError("Invalid port number.")
+        port = _port(port_text)
         ip = roster.numeric_ip(host)
         if ip is None and not self.state.settings.resolve_hostnames:
             raise DirectiveError("Can't resolve instance hostname.")
@@ -160,6 +159,24 @@ def _raft_address(word: str) -> str:
     except ValueError as error:
         raise DirectiveError(f"{error}.") from None
     return word
+
+
+def _http_bind(loading: _Loading, args: Sequence[str]) -> None:
+    if not args:
+        raise DirectiveError("http-bind takes addresses.")
+    loading.state.settings.http_bind = list(args)
+
+
+def _http_user(loading: _Loading, args: Sequence[str]) -> None:
+    name, password = args
+    if not name or ":" in name or not password:
+        raise DirectiveError("http-user takes a name without a colon, and a password.")
+    loading.state.settings.http_users[name] = password
+
+
+def _webhook(loading: _Loading, args: Sequence[str]) -> None:
+    settings = loading.state.settings
+    settings.webhooks = webhooks.added(settings.webhooks, args)
 
 
 def _current_epoch(loading: _Loading, args: Sequence[str]) -> None:
@@ -282,6 +299,13 @@ def _positive(text: str) -> int:
     return number
 
 
+def _port(text: str) -> int:
+    port = _atoi(text)
+    if not 0 <= port <= _PORT_MAX:
+        raise DirectiveError("Invalid port number.")
+    return port
+
+
 def _not_negative(text: str) -> int:
     if (number := _atoi(text)) < 0:
         raise DirectiveError("negative time parameter.")
@@ -355,7 +379,7 @@ _READERS: dict[str, Callable[[str], OptionValue]] = {
 }
 _FLAGS = (
     *("deny-scripts-reconfig", "resolve-hostnames", "announce-hostnames"),
-    *("replicate-config", "minority-reads"),
+    *("replicate-config", "minority-reads", "webhook-per-node"),
 )
 _GLOBALS: dict[str, _Rule] = {
     "myid": _myid,
@@ -372,6 +396,10 @@ _GLOBALS: dict[str, _Rule] = {
     "raft-self": _setting("raft_self", _raft_address),
     "raft-secret": _setting("raft_secret", str),
     "raft-applied": _raft_applied,
+    "event-history": _setting("event_history", webhooks.history_limit),
+    "webhook-per-node": _setting("webhook_per_node", _yes_no("webhook-per-node option")),
+    "http-port": _setting("http_port", _port),
+    "http-token": _setting("http_token", str),
     "replicate-config": _setting("replicate_config", _yes_no("replicate-config option")),
     "minority-reads": _setting("minority_reads", _yes_no("minority-reads option")),
 }
@@ -394,11 +422,28 @@ _RULES: dict[tuple[str, int], _Rule] = {
     ("known-sentinel", 3): _known_sentinel_without_id,
     ("known-sentinel", 4): _known_sentinel,
     ("rename-command", 3): _rename_command,
+    ("http-user", 2): _http_user,
+    ("webhook", 2): _webhook,
+    ("webhook", 3): _webhook,
 }
 # With any number of arguments.
-_LISTS: dict[str, _Rule] = {"raft-peers": _raft_peers}
+_LISTS: dict[str, _Rule] = {"raft-peers": _raft_peers, "http-bind": _http_bind}
 KEYS = frozenset(key_of(("sentinel", name)) for name in (*_LISTS, *(name for name, _ in _RULES)))
 """What the lines of `render` replace in an old file."""
+PER_MASTER = frozenset(key_of(("sentinel", name)) for name, _ in _RULES if name not in _GLOBALS)
+SHARED = frozenset(
+    f"sentinel {name}" for name in ("monitor", "rename-command", *(it.name for it in _OPTIONS))
+)
+"""What the members of a Raft cluster have in common."""
+LEARNED = frozenset(
+    f"sentinel {name}"
+    for name in (
+        *("myid", "current-epoch", "config-epoch", "leader-epoch"),
+        *("known-replica", "known-sentinel", "known-lineage"),
+        *("raft-applied", "raft-master", "raft-failover"),
+    )
+)
+"""What a sentinel finds out by itself, and then knows better than its operator."""
 
 # What need not be written. SENTINEL DEBUG changes defaults for this run, and not for the next one.
 _DEFAULT_SETTINGS = Settings()
@@ -482,8 +527,28 @@ def _tail(state: State) -> Iterator[Line]:
         yield _line("raft-self", settings.raft_self)
     if settings.raft_secret:
         yield _line("raft-secret", settings.raft_secret)
+    yield from _http(settings)
+    yield from _events(settings)
     if state.raft is not None:
         yield _line("raft-applied", state.raft.applied)
+
+
+def _http(settings: Settings) -> Iterator[Line]:
+    if settings.http_port:
+        yield _line("http-port", settings.http_port)
+    if settings.http_bind != _DEFAULT_SETTINGS.http_bind:
+        yield _line("http-bind", *settings.http_bind)
+    if settings.http_token:
+        yield _line("http-token", settings.http_token)
+    for name, password in settings.http_users.items():
+        yield _line("http-user", name, password)
+
+
+def _events(settings: Settings) -> Iterator[Line]:
+    if settings.event_history != _DEFAULT_SETTINGS.event_history:
+        yield _line("event-history", settings.event_history)
+    for words in webhooks.rows(settings):
+        yield _line("webhook", *words)
 
 
 def _monitored_host(state: State, address: Address) -> str:

@@ -14,14 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sentinel_py.core import election, failover, orders, snapshot
+from sentinel_py.core import chronicle, election, failover, orders, snapshot
 from sentinel_py.core.ledger import (
     Ballot,
     Choice,
     Claim,
     Command,
+    Delivered,
     Entry,
     Finish,
+    Record,
     Switch,
 )
 from sentinel_py.core.messages import (
@@ -32,6 +34,7 @@ from sentinel_py.core.messages import (
     FailOver,
     Level,
     Monitor,
+    Note,
     Order,
     ProposalEnded,
     Propose,
@@ -80,6 +83,11 @@ def propose_step(turn: Turn, master: Master, entry: Entry) -> None:
 def committed(turn: Turn, event: Committed) -> None:
     """Apply a log entry. Those up to ``applied`` have been, in this run or an earlier one."""
     raft = _raft(turn)
+    if isinstance(event.entry, Record | Delivered):
+        # The file has nothing of it, so it is read again after a restart and is nothing to save.
+        chronicle.committed(turn.state, event.index, event.entry)
+        raft.applied = max(raft.applied, event.index)
+        return
     if event.index <= raft.applied:
         return
     raft.applied = event.index
@@ -108,6 +116,16 @@ def _forget_proposal(turn: Turn, entry_id: str) -> None:
             master.ballot = None if master.ballot == entry_id else master.ballot
             master.adoption = None if master.adoption == entry_id else master.adoption
             turn.touch(master)
+
+
+def note(turn: Turn, event: Note) -> None:
+    """Write something down; what comes while another one leads is that one's to write."""
+    raft, state = turn.state.raft, turn.state
+    if raft is not None:
+        if raft.leads:
+            propose(turn, event.entry)
+    elif isinstance(event.entry, Record):
+        chronicle.write(state, event.entry)
 
 
 # Who leads ---------------------------------------------------------------------------------------

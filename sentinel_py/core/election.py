@@ -15,7 +15,7 @@ from collections import Counter
 from operator import itemgetter
 from zlib import crc32
 
-from sentinel_py.core import consensus, failover, requests, rescue
+from sentinel_py.core import consensus, failover, leave, requests, rescue
 from sentinel_py.core.messages import DownAnswer, DownQuestion, DownReport, Level, Reply
 from sentinel_py.core.model import Failover, Master, Peer, Phase, State, Wait
 from sentinel_py.core.roster import look_up
@@ -51,6 +51,8 @@ def _try_failover(turn: Turn, master: Master) -> int:
     if raft and (not raft.leads or master.proposed or master.mandate):
         return turn.now + turn.state.constants.ask_period
     if turn.now >= master.try_at:
+        if not leave.is_given(turn, master):
+            return leave.again_at(turn, master)
         failover.start(turn, master)
         return turn.now
     if master.try_at > turn.now + DESYNC_MS and master.delay_logged_for != master.try_at:

@@ -72,10 +72,26 @@ class Command:
     words: tuple[str, ...]
 
 
-Entry = Claim | Choice | Switch | Finish | Ballot | Command
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Events for the history: Unix time in ms, name, text and master's name, in turn."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The webhook of this key has taken all events up to this id."""
+
+    hook: str
+    event: int
+
+
+Entry = Claim | Choice | Switch | Finish | Ballot | Command | Record | Delivered
 
 _KINDS: dict[str, type[Entry]] = {
-    kind.__name__.lower(): kind for kind in (Claim, Choice, Switch, Finish, Ballot, Command)
+    kind.__name__.lower(): kind
+    for kind in (Claim, Choice, Switch, Finish, Ballot, Command, Record, Delivered)
 }
 
 

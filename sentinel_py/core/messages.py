@@ -6,10 +6,10 @@ A ``Notice`` is what operators and clients see (``+sdown``, ``+switch-master``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
-from sentinel_py.core.ledger import Entry
+from sentinel_py.core.ledger import Delivered, Entry, Record
 from sentinel_py.core.model import LinkKind
 
 
@@ -232,6 +232,21 @@ class DownReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Something for the history: written down here, or put into the log if we lead."""
+
+    entry: Record | Delivered
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """Whether the failover that was asked about may start."""
+
+    master: str
+    is_given: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """A log entry has come to its turn; every member applies all of them in the same order."""
 
@@ -306,6 +321,8 @@ Input = (
     | Resolved
     | DownQuestion
     | DownReport
+    | Note
+    | Consent
     | Committed
     | Installed
     | ProposalEnded
@@ -366,12 +383,16 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """An event as the original names it: published, logged, and run through ``script`` if any."""
+    """An event as the original names it: published, logged, and run through ``script`` if any.
+
+    ``master`` is the name of the one that it is about, or that caused it; empty if there is none.
+    """
 
     level: Level
     name: str
     text: str
     script: str | None = None
+    master: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,6 +415,13 @@ class Resolve:
     """Look a host name up; ends in ``Resolved``."""
 
     host: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskConsent:
+    """Ask the program around us whether a failover may start; answered with ``Consent``."""
+
+    master: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,6 +457,7 @@ Effect = (
     | Log
     | RunScript
     | Resolve
+    | AskConsent
     | Answer
     | Crash
 )

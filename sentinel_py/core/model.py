@@ -7,6 +7,7 @@ Times are ms on the clock that ``step`` is given.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -264,6 +265,14 @@ class Mandate:
     is_over: bool = False  # seen here; for the log it goes on until that has its end
 
 
+class Leave(Enum):
+    """Whether a failover may start, where the program around us is asked."""
+
+    UNASKED = 0
+    ASKED = 1
+    GIVEN = 2
+
+
 class Wait(Enum):
     """Why a master's next failover attempt has to wait: what may cut the wait short."""
 
@@ -328,6 +337,8 @@ class Master(DataNode):
     awaited: str | None = None  # the leader waited for
     try_at: int | None = None  # no failover attempt before this time
     delay_logged_for: int | None = None
+    leave: Leave = Leave.UNASKED
+    leave_at: int = 0  # when it was given; or when it may be asked for again
 
     def __post_init__(self) -> None:
         self.shared = self.options
@@ -377,6 +388,38 @@ class Constants:
     script_retry_delay: int = 30_000
 
 
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where events of a master, or of all (``*``), are posted to, signed if there is a secret."""
+
+    master: str
+    url: str = field(repr=False)
+    secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the history; ``at`` is Unix time in ms, by the clock of who wrote it down."""
+
+    id: int
+    at: int
+    name: str
+    text: str
+    master: str
+
+
+@dataclass(slots=True)
+class History:
+    """The latest events; ``applied`` is the index of the last log entry about it."""
+
+    is_shared: bool = False  # the log makes it
+    applied: int = 0
+    last_id: int = 0
+    events: deque[Event] = field(default_factory=deque)
+    characters: int = 0  # in all of them
+    delivered: dict[str, int] = field(default_factory=dict)  # by webhook, the last event it took
+
+
 @dataclass(slots=True)
 class Settings:
     """What holds for the whole sentinel. ``port`` and ``own_pass`` are the server's own."""
@@ -395,6 +438,13 @@ class Settings:
     raft_peers: list[str] = field(default_factory=list)  # host:port of each member
     raft_self: str = ""
     raft_secret: str = field(default="", repr=False)
+    event_history: int = 1_000  # events that are kept
+    webhooks: list[Webhook] = field(default_factory=list)
+    webhook_per_node: bool = False
+    http_port: int = 0
+    http_bind: list[str] = field(default_factory=lambda: ["127.0.0.1"])
+    http_token: str = field(default="", repr=False)
+    http_users: dict[str, str] = field(default_factory=dict, repr=False)  # name -> password
     loglevel: str = "notice"
 
 
@@ -441,6 +491,8 @@ class State:
     masters: dict[str, Master] = field(default_factory=dict)
     links: dict[int, Link] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)  # host name -> last known good ip
+    history: History = field(default_factory=History)
+    asks_leave: bool = False  # before a failover, the program around us is asked
     raft: Raft | None = None
     raft_applied: int = 0  # the log index that the config file stands for, when it was read
     tilt_at: int | None = None

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from sentinel_py.core import election, failover, overrides, roster
+from sentinel_py.core import chronicle, election, failover, overrides, roster
 from sentinel_py.core.messages import Installed, Level, Refused
 from sentinel_py.core.model import Address, Mandate, Master, Options, State
 from sentinel_py.core.turn import Turn
@@ -32,6 +32,7 @@ def dump(state: State) -> bytes:
         "settings": settings,
         "masters": masters,
         "alone": [_record(it) for it in state.masters.values() if not it.is_replicated],
+        **chronicle.dump(state.history),
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
@@ -75,11 +76,12 @@ def install(turn: Turn, event: Installed) -> None:
     """Take over a snapshot: what it lacks is removed, what is newer here by epoch stays."""
     raft = turn.state.raft
     assert raft is not None
+    document = json.loads(event.snapshot)
+    chronicle.install(turn.state, event.index, document)
     if event.index <= raft.applied:
         return
     raft.applied = event.index
     turn.is_from_log = True
-    document = json.loads(event.snapshot)
     assert document["version"] == VERSION, f"a snapshot of version {document['version']}"
     election.raise_epoch(turn, document["epoch"])
     for name in _SHARED:

@@ -132,7 +132,8 @@ class Turn:
             cause = master_of(instance)
         if cause is not None and level is Level.WARNING:
             script = cause.options.notification_script
-        self.effects.append(Notice(level, name, text, script))
+        about = cause.name if cause is not None else ""
+        self.effects.append(Notice(level, name, text, script, about))
 
     def send(self, link: Link, *requests: Request) -> None:
         link.pending += len(requests)

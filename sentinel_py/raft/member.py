@@ -17,7 +17,7 @@ from typing import Protocol
 
 from sentinel_py.core import snapshot
 from sentinel_py.core.messages import Input, Installed, Level, Notice, ProposalEnded, Propose
-from sentinel_py.core.model import Raft, State
+from sentinel_py.core.model import History, Raft, State
 from sentinel_py.links import LinkOptions
 from sentinel_py.raft import formation
 from sentinel_py.raft.adapters import LibraryError
@@ -311,6 +311,7 @@ class Member:
         """
         state = self.state
         state.raft_applied = 0
+        state.history = History()
         if state.raft:
             state.raft.applied = 0
         if identity.run_id in identity.founders:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from sentinel_py.core import views
+from sentinel_py.core import explain, views
 from sentinel_py.core.messages import (
     ConfigSet,
     Debug,
@@ -125,7 +125,7 @@ def _subcommand(
         handler,
         flags,
         docs=sentinel_docs.SUBCOMMANDS[word],
-        is_listed=word not in _OTHER_NAMES,
+        is_listed=word not in _OTHER_NAMES and word not in _OURS,
         lasts=lasts,
         overlaps=word in _OVERLAPPING,
     )
@@ -195,6 +195,19 @@ def _texts(words: list[bytes]) -> tuple[str, ...]:
 def _ckquorum(host: SentinelHost, words: list[bytes]) -> Answer:
     is_reachable, text = views.ckquorum(host.state, to_text(words[0]))
     return Simple(text) if is_reachable else Error(text)
+
+
+def _explain(host: SentinelHost, words: list[bytes]) -> Answer:
+    master = views.master_named(host.state, to_text(words[0]))
+    return [
+        {
+            "condition": it.name,
+            "value": it.value,
+            "met": "yes" if it.is_met else "no",
+            "meaning": it.meaning,
+        }
+        for it in explain.conditions(host.state, master, host.now())
+    ]
 
 
 def _get_master_addr_by_name(host: SentinelHost, words: list[bytes]) -> Answer:
@@ -298,6 +311,7 @@ _SUBCOMMANDS: tuple[tuple[str, int, _Ask], ...] = (
     ("ckquorum", 3, _ckquorum),
     ("config", -4, _config),
     ("debug", -2, _debug),
+    ("explain", 3, _explain),
     ("failover", -3, _failover),
     ("flushconfig", 2, _flushconfig),
     ("get-master-addr-by-name", 3, _get_master_addr_by_name),
@@ -339,3 +353,6 @@ _OTHER_NAMES = {
     "slaves",
 }
 """Second names of what COMMAND LIST has already."""
+
+_OURS = {"explain"}
+"""What redis-sentinel does not have, and so COMMAND LIST does not either."""

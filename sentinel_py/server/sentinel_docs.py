@@ -30,6 +30,7 @@ SUBCOMMANDS = {
     "debug": _docs(
         "Shows or changes time constants.", "7.0.0", "[<parameter value> ...]", _PER_PARAMETER
     ),
+    "explain": _docs("Tells why a master is or is not failed over.", "7.2.0", _MASTER),
     "failover": _docs(
         "Replaces a master by a replica at once.", "2.8.4", f"{_MASTER} [COORDINATED|FORCE-STALE]"
     ),

@@ -1,0 +1,192 @@
+"""Why a master is or is not being failed over: the conditions in the order in which they must hold.
+
+A failover goes through them from the top, so the first one that is not met says what it waits for.
+Reads the state and changes nothing. The rule guarded: a condition is met here if and only if the
+code that decides (``detector``, ``election``, ``choice``) would find so at the same instant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sentinel_py.core import lineage
+from sentinel_py.core.model import Failover, Master, Phase, Raft, Replica, Role, State, Wait
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One step of the way to a failover; ``meaning`` is what it comes to that it is met or not."""
+
+    name: str
+    value: str
+    is_met: bool
+    meaning: str
+
+
+def conditions(state: State, master: Master, now: int) -> list[Condition]:
+    """The conditions of a failover of this master, as this sentinel sees them."""
+    raft = state.raft
+    return [
+        _down(master, now),
+        _quorum(master),
+        _tilt(state, now),
+        _voters(master),
+        *([_raft_majority(raft), _raft_leader(state, raft)] if raft else []),
+        _turn(master, now),
+        _replica(state, master, now),
+        _failover(state, master, now),
+    ]
+
+
+def _down(master: Master, now: int) -> Condition:
+    if master.is_down:
+        value = f"down for {now - (master.down_at or now)} ms{_why_down(master)}"
+        return Condition("down", value, True, "This sentinel finds the master down.")
+    if master.emptied_at is not None:
+        value = f"came back without its data {now - master.emptied_at} ms ago"
+        return Condition("down", value, True, "The master is to be replaced to save its data.")
+    limit_ms = master.options.down_after_ms
+    value = f"last good reply {now - master.command.ok_at} ms ago, limit {limit_ms} ms"
+    return Condition("down", value, False, "This sentinel does not find the master down.")
+
+
+def _why_down(master: Master) -> str:
+    if master.role is Role.REPLICA:
+        return ", it says that it is a replica"
+    return ", it is loading its data" if master.loading_at is not None else ""
+
+
+def _quorum(master: Master) -> Condition:
+    seen = master.is_down + sum(peer.says_down for peer in master.peers.values())
+    value = f"{seen} of {master.voters} sentinels, quorum {master.options.quorum}"
+    if master.emptied_at is not None and not master.is_odown:
+        return Condition("quorum", value, True, "An empty restart needs no quorum.")
+    if master.is_odown:
+        return Condition("quorum", value, True, "Enough sentinels find the master down.")
+    return Condition("quorum", value, False, "Too few sentinels find the master down.")
+
+
+def _tilt(state: State, now: int) -> Condition:
+    if state.tilt_at is None:
+        return Condition("tilt", "no", True, "This sentinel trusts its clock.")
+    left_ms = max(0, state.tilt_at + state.constants.tilt_period - now)
+    meaning = "The clock jumped or the process stood still; until TILT ends it decides nothing."
+    return Condition("tilt", f"for another {left_ms} ms", False, meaning)
+
+
+def _voters(master: Master) -> Condition:
+    usable = 1 + sum(not peer.is_down for peer in master.peers.values())
+    needed = max(master.majority, master.options.quorum)
+    value = f"{usable} of {master.voters} sentinels usable, {needed} needed"
+    if usable >= needed:
+        return Condition("voters", value, True, "A failover can be authorized.")
+    return Condition("voters", value, False, "Too few sentinels can be reached to authorize one.")
+
+
+def _raft_majority(raft: Raft) -> Condition:
+    value = f"{len(raft.members)} members"
+    if raft.has_majority:
+        return Condition("raft-majority", value, True, "The Raft cluster can decide.")
+    meaning = "This member does not reach a majority of the Raft cluster."
+    return Condition("raft-majority", value, False, meaning)
+
+
+def _raft_leader(state: State, raft: Raft) -> Condition:
+    if raft.leads:
+        return Condition("raft-leader", state.myid, True, "This member leads the failovers.")
+    if raft.leader:
+        return Condition("raft-leader", raft.leader, True, "That member leads the failovers.")
+    return Condition("raft-leader", "nobody", False, "The Raft cluster is electing its leader.")
+
+
+# When this sentinel may try, and why not before ---------------------------------------------------
+
+_WAITS = {
+    Wait.NOTHING: "The next attempt is due then.",
+    Wait.LEADER: "Another sentinel leads, or has our vote and the time to lead.",
+    Wait.NOT_ELECTED: "Nobody was elected; tried again when another sentinel can be reached.",
+    Wait.NO_REPLICA: "No replica was fit; tried again as soon as one is.",
+}
+
+
+def _turn(master: Master, now: int) -> Condition:
+    if master.failover is not None or master.mandate is not None:
+        return Condition("turn", "now", True, "The attempt has begun.")
+    if master.try_at is None or now >= master.try_at:
+        return Condition("turn", "now", True, "No earlier attempt has to be waited for.")
+    return Condition("turn", f"in {master.try_at - now} ms", False, _WAITS[master.wait])
+
+
+# Whom to promote ---------------------------------------------------------------------------------
+
+
+def _replica(state: State, master: Master, now: int) -> Condition:
+    faults = {it.name: why_unfit(state, it, now) for it in master.replicas.values()}
+    value = ", ".join(f"{name} {fault or 'is fit'}" for name, fault in faults.items()) or "none"
+    if "" in faults.values():
+        return Condition("replica", value, True, "There is a replica to promote.")
+    return Condition("replica", value, False, "No replica is fit to be promoted.")
+
+
+def why_unfit(state: State, replica: Replica, now: int) -> str:
+    """What keeps a replica from being promoted; empty when nothing does."""
+    if replica.is_down:
+        return "is down"
+    if not replica.command.is_up:
+        return "is not connected"
+    if replica.priority == 0:
+        return "has priority 0"
+    return _why_unheard(state, replica, now) or lineage.why_not(state, replica)
+
+
+def _why_unheard(state: State, replica: Replica, now: int) -> str:
+    master, constants = replica.master, state.constants
+    silent_ms = now - replica.command.ok_at
+    if silent_ms > 5 * constants.ping_period:
+        return f"has not answered for {silent_ms} ms"
+    info_age_max_ms = 5 * constants.ping_period if master.is_down else 3 * constants.info_period
+    if replica.info_at is None:
+        return "has never told its INFO"
+    if now - replica.info_at > info_age_max_ms:
+        return f"told its INFO {now - replica.info_at} ms ago, limit {info_age_max_ms} ms"
+    lost_ms, limit_ms = replica.master_link_down_ms, 10 * master.options.down_after_ms
+    if master.is_down:
+        lost_at = master.role_at if master.role is Role.REPLICA else master.command.ok_at
+        limit_ms += now - lost_at
+    if lost_ms > limit_ms:
+        return f"was without its master for {lost_ms} ms, limit {limit_ms} ms"
+    return ""
+
+
+# The failover itself -----------------------------------------------------------------------------
+
+
+def _failover(state: State, master: Master, now: int) -> Condition:
+    attempt, mandate = master.failover, master.mandate
+    if attempt is not None:
+        value = f"{attempt.phase.value} for {now - attempt.phase_at} ms, epoch {attempt.epoch}"
+        return Condition("failover", value, True, _PHASES[attempt.phase] + _hold(attempt, now))
+    if mandate is not None and mandate.leader != state.myid and not mandate.is_over:
+        value = f"led by {mandate.leader}, epoch {mandate.epoch}"
+        return Condition("failover", value, True, "Another member leads a failover.")
+    return Condition("failover", "none", False, "No failover is under way.")
+
+
+_PHASES = {
+    Phase.WAIT_START: "This sentinel asks the others for their votes.",
+    Phase.SELECT: "The replica to promote is being chosen.",
+    Phase.SEND: "The chosen replica is about to be promoted.",
+    Phase.WAIT_PROMOTION: "The chosen replica was told to be a master, and has not said so yet.",
+    Phase.RECONF: "The other replicas are being pointed to the new master.",
+}
+
+
+def _hold(attempt: Failover, now: int) -> str:
+    """What a promotion that is about to come still waits for."""
+    if attempt.phase is not Phase.SEND:
+        return ""
+    if now < attempt.held_until:
+        return f" It waits {attempt.held_until - now} ms, until silent members fence."
+    if attempt.catch_up is not None and now < attempt.catch_up.ends_at:
+        return " It waits until the replica has all that the master acknowledged."
+    return ""

@@ -1,0 +1,214 @@
+"""From notices to the history: what is kept, who writes it down, and when."""
+
+import asyncio
+
+import pytest
+
+from sentinel_py import history as module
+from sentinel_py.core import chronicle
+from sentinel_py.core.messages import Level, Note, Notice
+from sentinel_py.core.model import Raft, State
+from sentinel_py.history import BATCH_MAX, PENDING_MAX, Chronicler
+
+US, OTHER = "a" * 40, "b" * 40
+PATIENCE_S = 5
+
+
+class Room:
+    """A chronicler with a core's state; in a Raft cluster, its log is committed by hand."""
+
+    def __init__(self, raft=None):
+        self.now = 1_000_000
+        self.state = State(myid=US, raft=raft)
+        self.notes = []
+        self.told = []
+        self.index = 0
+        self.leads = []
+        self.chronicler = Chronicler(self.state, self.feed, lambda: self.now)
+        self.chronicler.listen(self)
+
+    def feed(self, note):
+        assert isinstance(note, Note)
+        self.notes.append(note.entry)
+        if self.state.raft is None:
+            chronicle.write(self.state, note.entry)
+
+    def commit(self, entry):
+        self.index += 1
+        chronicle.committed(self.state, self.index, entry)
+        self.chronicler.look()
+
+    def lead(self, leader):
+        self.state.raft.leader, self.state.raft.leads = leader, leader == US
+        self.chronicler.look()
+
+    def notice(self, text, name="+sdown", level=Level.WARNING, master="m"):
+        self.now += 1
+        self.chronicler.notice(Notice(level, name, text, master=master))
+
+    def written(self):
+        return [event.text for event in self.state.history.events]
+
+    def proposed(self):
+        return [[*note.words[2::4]] for note in self.notes]
+
+    def seen(self, event):
+        pass
+
+    def recorded(self, events):
+        self.told += [event.text for event in events]
+
+    def lead_changed(self, leads):
+        self.leads.append(leads)
+
+
+async def eventually(condition):
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def quickly(monkeypatch):
+    monkeypatch.setattr(module, "FLUSH_MS", 5)
+    monkeypatch.setattr(module, "RETRY_MS", 20)
+
+
+@pytest.fixture
+async def room(quickly):
+    made = Room()
+    yield made
+    made.chronicler.close()
+
+
+@pytest.fixture
+async def member(quickly):
+    """A room in a Raft cluster that another one leads."""
+    made = Room(Raft(boot="x"))
+    made.lead(OTHER)
+    yield made
+    made.chronicler.close()
+
+
+async def test_warnings_about_masters_are_kept(room):
+    """And about the Raft cluster; not what is quieter, nor about scripts and the clock."""
+    room.notice("a")
+    room.notice("b", "+slave", Level.NOTICE)
+    room.notice("c", "+raft-leader", master="")
+    room.notice("d", "-script-error", master="")
+    await eventually(lambda: room.told)
+    assert room.written() == ["a", "c"]
+
+
+async def test_what_happens_at_once_is_written_at_once(room):
+    """One entry for a failover, not one for each of its notices; and a storm in batches."""
+    for number in range(BATCH_MAX + 1):
+        room.notice(str(number))
+    assert room.notes == []
+    await eventually(lambda: len(room.told) == BATCH_MAX + 1)
+    assert [len(batch) for batch in room.proposed()] == [BATCH_MAX, 1]
+
+
+async def test_long_events_make_a_smaller_batch(room):
+    """An entry of the log must stay below its limit."""
+    for number in range(50):
+        room.notice(f"{number} {'x' * 1000}")
+    await eventually(lambda: len(room.told) == 50)
+    assert max(len("".join(note.words)) for note in room.notes) < 40_000
+
+
+async def test_too_many_drop_the_oldest(room):
+    """What nobody takes does not grow without end."""
+    for number in range(PENDING_MAX + 5):
+        room.notice(str(number))
+    await eventually(lambda: len(room.told) == PENDING_MAX)
+    assert room.told[0] == "5"
+
+
+async def test_nothing_is_kept_when_it_is_off(room):
+    """With event-history 0 nothing waits and nothing is written."""
+    room.state.settings.event_history = 0
+    room.notice("a")
+    room.state.settings.event_history = 10
+    room.notice("b")
+    await eventually(lambda: room.told)
+    assert room.told == ["b"]
+
+
+async def test_a_follower_leaves_it_to_the_leader(member):
+    """What it has seen, too, is done with when the leader's entry comes."""
+    member.notice("a")
+    assert member.chronicler._timer is None
+    entry = chronicle.record(member.chronicler._pending)
+    member.commit(entry)
+    member.lead(US)
+    member.notice("b")
+    await eventually(lambda: member.notes)
+    assert member.proposed() == [["b"]]
+    assert member.told == ["a"]
+
+
+async def test_a_new_leader_writes_what_the_old_one_could_not(member):
+    """It was seen by all, and its writer died before it was in the log."""
+    member.notice("long ago")
+    member.now += 60_000
+    member.notice("switched")
+    member.lead(None)
+    member.notice("lost")
+    member.lead(US)
+    await eventually(lambda: member.notes)
+    assert member.proposed() == [["switched", "lost"]]
+    assert member.leads == [True]
+
+
+async def test_a_new_leader_does_not_repeat_the_old_one(member):
+    """What it has seen a little later than the leader wrote is the same event."""
+    member.notice("seen by both")
+    entry = chronicle.record(member.chronicler._pending)
+    member.chronicler._pending.clear()
+    member.commit(entry)
+    member.now += 500
+    member.notice("seen by both")
+    member.lead(None)
+    member.lead(US)
+    member.notice("new")
+    await eventually(lambda: member.notes)
+    assert member.proposed() == [["new"]]
+
+
+async def test_what_is_not_committed_is_proposed_again(member):
+    """Until the entry comes; then no more."""
+    member.lead(US)
+    member.notice("a")
+    await eventually(lambda: len(member.notes) >= 2)
+    member.commit(member.notes[0])
+    count = len(member.notes)
+    member.notice("b")
+    await eventually(lambda: len(member.notes) > count)
+    assert member.proposed()[-1] == ["b"]
+
+
+async def test_who_leads_no_more_writes_no_more(member):
+    """The timer of a former leader finds nothing to do."""
+    member.lead(US)
+    member.notice("a")
+    member.lead(OTHER)
+    await eventually(lambda: member.chronicler._timer is None)
+    assert member.notes == []
+    assert member.leads == [True, False]
+
+
+async def test_nothing_is_written_behind_the_end(room):
+    """A notice of the shutdown itself starts no timer in a program that goes on."""
+    room.chronicler.close()
+    room.notice("a")
+    assert room.chronicler._timer is None
+
+
+async def test_another_clusters_history_is_not_told_again(member):
+    """Ids that are lower than those told before are those of another log."""
+    member.notice("a")
+    member.commit(chronicle.record(member.chronicler._pending))
+    member.state.history = type(member.state.history)(is_shared=True, last_id=5)
+    member.chronicler.look()
+    assert member.told == ["a"]

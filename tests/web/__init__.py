@@ -1,0 +1,1 @@
+"""What the HTTP pages are made of, without a sentinel behind them."""
