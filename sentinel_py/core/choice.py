@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sentinel_py.core import detector, lineage
-from sentinel_py.core.model import Failover, Master, Replica, Role
+from sentinel_py.core.model import Constants, Failover, Master, Replica, Role, State
 from sentinel_py.core.turn import Turn
 
 FRESH_INFO_WAIT_MS = 200
@@ -69,23 +69,38 @@ def is_good(turn: Turn, replica: Replica) -> bool:
 
 
 def is_healthy(turn: Turn, replica: Replica) -> bool:
-    master = replica.master
-    now = turn.now
-    constants = turn.state.constants
-    if replica.is_down or not replica.command.is_up:
+    if why_unhealthy(turn.state, replica, turn.now):
         return False
+    # If it is due, the connection is given up in this very step, with what is sent on it.
+    return turn.now < detector.overdue_at(turn, replica, replica.command)
+
+
+def why_unhealthy(state: State, replica: Replica, now: int) -> str:
+    """What but its data keeps a replica from being promoted; empty if nothing does."""
+    if replica.is_down:
+        return "is down"
+    if not replica.command.is_up:
+        return "is not connected"
     if replica.priority == 0 and replica.role is Role.REPLICA:
-        return False  # a master says none, and has been made one against what it said before
-    if now >= detector.overdue_at(turn, replica, replica.command):
-        return False  # in this very step the connection is given up, with what is sent on it
-    if now - replica.command.ok_at > 5 * constants.ping_period:
-        return False
+        return "has priority 0"  # a master says none, and has been made one against what it said
+    return _why_unheard(state.constants, replica, now)
+
+
+def _why_unheard(constants: Constants, replica: Replica, now: int) -> str:
+    master = replica.master
+    silent_ms = now - replica.command.ok_at
+    if silent_ms > 5 * constants.ping_period:
+        return f"has not answered for {silent_ms} ms"
     info_age_max_ms = 5 * constants.ping_period if master.is_down else 3 * constants.info_period
-    if replica.info_at is None or now - replica.info_at > info_age_max_ms:
-        return False
-    return replica.master_link_down_ms <= _lost_for_ms(master, now) + (
-        10 * master.options.down_after_ms
-    )
+    if replica.info_at is None:
+        return "has never told its INFO"
+    if now - replica.info_at > info_age_max_ms:
+        return f"told its INFO {now - replica.info_at} ms ago, limit {info_age_max_ms} ms"
+    lost_ms = replica.master_link_down_ms
+    limit_ms = _lost_for_ms(master, now) + 10 * master.options.down_after_ms
+    if lost_ms > limit_ms:
+        return f"was without its master for {lost_ms} ms, limit {limit_ms} ms"
+    return ""
 
 
 def _lost_for_ms(master: Master, now: int) -> int:

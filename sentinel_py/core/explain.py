@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sentinel_py.core import lineage
+from sentinel_py.core import choice, lineage
 from sentinel_py.core.model import Failover, Master, Phase, Raft, Replica, Role, State, Wait
 
 
@@ -130,32 +130,7 @@ def _replica(state: State, master: Master, now: int) -> Condition:
 
 def why_unfit(state: State, replica: Replica, now: int) -> str:
     """What keeps a replica from being promoted; empty when nothing does."""
-    if replica.is_down:
-        return "is down"
-    if not replica.command.is_up:
-        return "is not connected"
-    if replica.priority == 0:
-        return "has priority 0"
-    return _why_unheard(state, replica, now) or lineage.why_not(state, replica)
-
-
-def _why_unheard(state: State, replica: Replica, now: int) -> str:
-    master, constants = replica.master, state.constants
-    silent_ms = now - replica.command.ok_at
-    if silent_ms > 5 * constants.ping_period:
-        return f"has not answered for {silent_ms} ms"
-    info_age_max_ms = 5 * constants.ping_period if master.is_down else 3 * constants.info_period
-    if replica.info_at is None:
-        return "has never told its INFO"
-    if now - replica.info_at > info_age_max_ms:
-        return f"told its INFO {now - replica.info_at} ms ago, limit {info_age_max_ms} ms"
-    lost_ms, limit_ms = replica.master_link_down_ms, 10 * master.options.down_after_ms
-    if master.is_down:
-        lost_at = master.role_at if master.role is Role.REPLICA else master.command.ok_at
-        limit_ms += now - lost_at
-    if lost_ms > limit_ms:
-        return f"was without its master for {lost_ms} ms, limit {limit_ms} ms"
-    return ""
+    return choice.why_unhealthy(state, replica, now) or lineage.why_not(state, replica)
 
 
 # The failover itself -----------------------------------------------------------------------------

@@ -179,6 +179,7 @@ def test_a_promotion_that_waits(state, master):
             "lost_role": st.booleans(),
             "link": st.sampled_from(LinkState),
             "priority": st.sampled_from([0, 100]),
+            "role": st.sampled_from(Role),
             "silent_ms": st.sampled_from([0, 5_000, 5_001]),
             "info_age_ms": st.sampled_from([None, 0, 5_000, 5_001, 30_000, 30_001]),
             "without_master_ms": st.sampled_from([0, 50_000, 50_001, 57_000, 57_001]),
@@ -193,7 +194,7 @@ def test_a_replica_is_fit_if_it_would_be_chosen(it):
     master.role_at = master.command.ok_at = NOW - 7_000
     replica = next(iter(master.replicas.values()))
     replica.command.state, replica.priority = it["link"], it["priority"]
-    replica.command.ok_at = NOW - it["silent_ms"]
+    replica.command.ok_at, replica.role = NOW - it["silent_ms"], it["role"]
     replica.info_at = None if it["info_age_ms"] is None else NOW - it["info_age_ms"]
     replica.master_link_down_ms = it["without_master_ms"]
     turn = Turn(NOW, state, Random(1), lambda _path: True)
