@@ -121,6 +121,13 @@ def _restore(loaded: config.Config) -> State:
     return state
 
 
+def _lacks_extra(directive: str, error: ImportError) -> config.StartError:
+    return config.StartError(
+        f"sentinel {directive} needs what is not installed ({error.name}): "
+        "pip install 'sentinel-py[http]'"
+    )
+
+
 def _runner() -> asyncio.Runner:
     try:
         import uvloop  # noqa: PLC0415 - asyncio's own loop does where there is no uvloop
@@ -236,10 +243,7 @@ class Daemon:
         try:
             from sentinel_py import hooks  # noqa: PLC0415 - aiohttp takes 200 ms to load
         except ImportError as error:
-            raise config.StartError(
-                f"sentinel webhook needs what is not installed ({error.name}): "
-                "pip install 'sentinel-py[http]'"
-            ) from None
+            raise _lacks_extra("webhook", error) from None
         self._webhooks = hooks.Webhooks(self)
         self._chronicler.listen(self._webhooks)
         self._webhooks.start()
@@ -249,10 +253,7 @@ class Daemon:
             from sentinel_py.web import server as web  # noqa: PLC0415 - loaded if asked for
             from sentinel_py.web.metrics import Sources  # noqa: PLC0415
         except ImportError as error:
-            raise config.StartError(
-                f"sentinel http-port needs what is not installed ({error.name}): "
-                "pip install 'sentinel-py[http]'"
-            ) from None
+            raise _lacks_extra("http-port", error) from None
         sources = Sources(self._node, self._member, self._scripts, self._server.stats)
         self._web = web.WebServer(self.state.settings, sources)
         await self._web.start()
