@@ -8,7 +8,7 @@ from test_directives import state_of
 from sentinel_py.config import directives
 from sentinel_py.config.config import Config, ConfigError, load
 from sentinel_py.config.lines import CACHED_LINES, Line, split
-from sentinel_py.config.rewrite import SIGNATURE, ConfigFile, merged, rewrite
+from sentinel_py.config.rewrite import SIGNATURE, ConfigFile, merged
 from sentinel_py.storage import LOCAL, SaveError
 
 
@@ -151,7 +151,7 @@ def test_all_parts_are_written():
     config.settings.timeout = 5
     config.given["appendonly"] = line("appendonly yes")
     disk = MemoryDisk()
-    rewrite("/c", config, [line("sentinel myid x")], ["user default on"], disk)
+    ConfigFile("/c", config, disk).rewrite([line("sentinel myid x")], ["user default on"])
     assert disk.text.splitlines() == [
         SIGNATURE,
         "port 26379",
@@ -221,7 +221,7 @@ def lines(texts):
 def test_users_are_quoted():
     """A quote in a user's name or key pattern does not break the line."""
     disk = MemoryDisk()
-    rewrite("/c", Config("/c"), [], ["user o'neil on ~\"* +@all"], disk)
+    ConfigFile("/c", Config("/c"), disk).rewrite([], ["user o'neil on ~\"* +@all"])
     assert split(disk.text.splitlines()[-1]) == ["user", "o'neil", "on", '~"*', "+@all"]
 
 
@@ -231,9 +231,9 @@ def test_hand_edits_survive(tmp_path, monkeypatch):
     path = tmp_path / "c.conf"
     path.write_text("port 1\n")
     config = load(str(path), ["--timeout", "5"])
-    rewrite(config.path, config, [], [])
+    ConfigFile(config.path, config).rewrite([], [])
     path.write_text("# a note\nhz 50\n" + path.read_text())
-    rewrite(config.path, config, [], [])
+    ConfigFile(config.path, config).rewrite([], [])
     assert path.read_text().splitlines() == [
         "# a note",
         "hz 50",
@@ -273,7 +273,7 @@ def test_a_rewritten_file_is_read_alike(tmp_path, monkeypatch):
     path.write_text("bind 127.0.0.1 -::1\nclient-output-buffer-limit pubsub 1mb 2kb 3\n")
     argv = ["--requirepass", "a b", "--unixsocketperm", "700", "--maxmemory-clients", "5%"]
     config = load(str(path), argv)
-    rewrite(config.path, config, [], [])
+    ConfigFile(config.path, config).rewrite([], [])
     again = load(str(path))
     assert again.settings.lines() == config.settings.lines()
 
@@ -281,7 +281,7 @@ def test_a_rewritten_file_is_read_alike(tmp_path, monkeypatch):
 def test_a_file_that_cannot_be_read(tmp_path):
     """A failure is told in one line, and nothing is written."""
     with pytest.raises(SaveError, match=r"^Could not read the config file \(Is a directory\)$"):
-        rewrite(str(tmp_path), Config(str(tmp_path)), [], [], LOCAL)
+        ConfigFile(str(tmp_path), Config(str(tmp_path)), LOCAL).rewrite([], [])
 
 
 def test_a_rewrite_is_fast():
@@ -290,7 +290,7 @@ def test_a_rewrite_is_fast():
     assert old.count("\n") < CACHED_LINES
     wanted = [line(f"sentinel auth-pass m{n} secret") for n in range(50)]
     disk, config = MemoryDisk(old), Config("/c")
-    best = min(timed(lambda: rewrite("/c", config, wanted, [], disk)) for _ in range(20))
+    best = min(timed(lambda: ConfigFile("/c", config, disk).rewrite(wanted, [])) for _ in range(20))
     assert best < 0.005
     assert disk.text.startswith(old)
 

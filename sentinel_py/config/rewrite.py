@@ -26,17 +26,6 @@ _KNOWN = frozenset(
 )
 
 
-def rewrite(
-    path: str,
-    config: Config,
-    sentinel_lines: Iterable[Line],
-    user_lines: Iterable[str],
-    disk: Disk = LOCAL,
-) -> None:
-    """Bring the file up to date once, or raise SaveError; see ``ConfigFile``."""
-    ConfigFile(path, config, disk).rewrite(sentinel_lines, user_lines)
-
-
 class ConfigFile:
     """The config file of a running process, which is rewritten again and again."""
 

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from sentinel_py.config import config, directives
-from sentinel_py.config.rewrite import rewrite
+from sentinel_py.config.rewrite import ConfigFile
 from sentinel_py.core import roster
 from sentinel_py.core.model import Address, State
 from sentinel_py.local import HOST, eventually, wait_ready
@@ -39,7 +39,7 @@ def restore(path, options):
 
 
 def write(loaded, state):
-    rewrite(loaded.path, loaded, directives.render(state), USERS)
+    ConfigFile(loaded.path, loaded).rewrite(directives.render(state), USERS)
 
 
 def test_we_read_what_the_original_wrote(sandbox, read):

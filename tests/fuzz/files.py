@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from sentinel_py.config import directives
 from sentinel_py.config.config import ConfigError, StartError, load
-from sentinel_py.config.rewrite import rewrite
+from sentinel_py.config.rewrite import ConfigFile
 from sentinel_py.core.model import State
 
 FILES = [
@@ -64,5 +64,5 @@ def _start(disk):
 def _rewritten(disk):
     loaded, state = _start(disk)
     users = [" ".join(it.words) for it in loaded.users]
-    rewrite("/c", loaded, directives.render(state), users, disk)
+    ConfigFile("/c", loaded, disk).rewrite(directives.render(state), users)
     return disk.text
