@@ -3,7 +3,6 @@
 import os
 import shlex
 import shutil
-import signal
 import sys
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from redis.exceptions import RedisError
 from sentinel_py.config import directives
 from sentinel_py.local import LocalError, sentinel_program
 
-from . import network, report, scenarios
+from . import ending, network, report, scenarios
 from .accounting import figures
 from .machine import NAME
 from .world import World
@@ -23,8 +22,6 @@ IN_RAFT_MODE = (
     f"sentinel fence-isolated-master {NAME} yes",
     f"sentinel protect-empty-restart {NAME} yes",
 )
-
-ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -83,13 +80,6 @@ def play_all(joined, chosen, programs, rounds, say):
     return results
 
 
-def _unwind(*_):
-    """Told to end, end in order; told again, go on with that."""
-    for number in ENDS:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 @click.command()
 @click.option("--rounds", default=3, show_default=True, help="Rounds of each scenario.")
 @click.option(
@@ -103,8 +93,7 @@ def _unwind(*_):
 @click.option("--line", "lines", multiple=True, help="A line for our sentinels' files.")
 def main(rounds, only, classic, vs, lines):
     """Break five hosts in every way, and count what that cost."""
-    for number in ENDS:
-        signal.signal(number, _unwind)
+    ending.in_order()
     programs = [ours(classic, lines), *([other(vs)] if vs else [])]
     if reason := network.refusal():
         click.echo(f"scripts/chaos: skipped: {reason}", err=True)

@@ -30,7 +30,10 @@ class Observer:
     def __init__(self, hosts):
         self.views = []
         self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._look, args=(host,)) for host in hosts]
+        # Daemons: a run that is told to end while they start has nobody yet who would end them.
+        self._threads = [
+            threading.Thread(target=self._look, args=(host,), daemon=True) for host in hosts
+        ]
         for thread in self._threads:
             thread.start()
 
