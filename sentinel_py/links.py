@@ -17,7 +17,6 @@ import ssl
 import struct
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, cast
 
@@ -37,6 +36,8 @@ from sentinel_py.core.messages import (
 from sentinel_py.core.model import LinkKind
 from sentinel_py.resolver import is_numeric
 from sentinel_py.resp import ProtocolError, encode_command, parse_integer, to_text
+
+from .values import dataclass
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 """Far above the INFO of a server with thousands of replicas; what one bad link may cost us."""

@@ -12,10 +12,11 @@ import os
 import syslog
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from sentinel_py.core.messages import Level
+
+from .values import dataclass
 
 LEVELS: Final = {level.name.lower(): int(level) for level in Level} | {"nothing": len(Level)}
 """The words of ``loglevel``, and the lowest level that each lets through."""

@@ -13,11 +13,12 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from sentinel_py.core.messages import Level, Notice
 from sentinel_py.core.model import Constants
+
+from .values import dataclass
 
 MAX_QUEUE = 256
 """Jobs kept, as in Sentinel: a storm of notices must not grow without end."""

@@ -36,8 +36,9 @@ PURE = {
     "typing",
     "zlib",
 }
-# The type of the generator that the shell hands in, with its seed; the core may not make one.
-PURE_NAMES = {"random.Random"}
+# The type of the generator that the shell hands in, with its seed; the core may not make one. And
+# what makes classes, which computes nothing.
+PURE_NAMES = {"random.Random", "sentinel_py.values.dataclass"}
 # They read or write outside, or depend on the process that runs them.
 IMPURE_CALLS = {"Random", "__import__", "eval", "exec", "hash", "id", "input", "open", "print"}
 

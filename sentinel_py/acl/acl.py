@@ -8,13 +8,14 @@ object lives as long as its name, so that connections can hold it and see every 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from sentinel_py.acl.log import DEFAULT_MAX_ENTRIES, AclLog
 from sentinel_py.acl.rules import RuleError, UnknownNameError
 from sentinel_py.acl.user import User, merge_selectors
 from sentinel_py.resp import to_text
 from sentinel_py.server.commands import CommandTable
+
+from ..values import dataclass
 
 DEFAULT_USER = "default"
 _DEFAULT_USER_RULES = ("+@all", "~*", "&*", "on", "nopass")

@@ -4,8 +4,9 @@ Pure; the time is given by the caller. Alike refusals within a minute share one 
 client that tries again and again does not push out what else happened.
 """
 
-from dataclasses import dataclass
 from enum import Enum
+
+from ..values import dataclass
 
 GROUPING_MS = 60_000
 # How many of the latest entries are compared with a new one.

@@ -11,11 +11,13 @@ are kept and given back.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from sentinel_py.core.glob import glob_match
 from sentinel_py.resp import to_bytes
 from sentinel_py.server.commands import CATEGORIES, Channels, Command
+
+from ..values import dataclass
 
 _TEXT_AFTER_ALL = (
     "Adding a pattern after the * pattern (or the '{flag}' flag) is not valid and does not have "

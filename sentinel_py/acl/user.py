@@ -10,13 +10,15 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from sentinel_py.acl.log import Reason
 from sentinel_py.acl.rules import Permissions, RuleError
 from sentinel_py.quoting import split_args
 from sentinel_py.resp import to_bytes, to_text
 from sentinel_py.server.commands import Channels, Command
+
+from ..values import dataclass
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 

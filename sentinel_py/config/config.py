@@ -8,7 +8,7 @@ refused in redis-sentinel's words, with its number and its file.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from itertools import pairwise
 
@@ -17,6 +17,8 @@ from sentinel_py.config.lines import DirectiveError, Line, join, key_of, quoted,
 from sentinel_py.config.settings import ACCEPTED, DIRECTIVES, ServerSettings
 from sentinel_py.storage import LOCAL, Disk, cause
 from sentinel_py.version import REDIS_VERSION
+
+from ..values import dataclass
 
 INCLUDE_DEPTH_MAX = 32  # a file that includes itself must not take the process down
 _BLANKS = " \t\r\n"

@@ -6,11 +6,12 @@ refused with the words of redis-sentinel, and what `render` writes is read by ev
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from sentinel_py.config.lines import DirectiveError, join, quoted, split
 from sentinel_py.server.options import OutputLimit
+
+from ..values import dataclass
 
 T = TypeVar("T")
 

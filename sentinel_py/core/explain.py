@@ -7,10 +7,10 @@ code that decides (``detector``, ``election``, ``choice``) would find so at the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sentinel_py.core import choice, lineage
 from sentinel_py.core.model import Failover, Master, Phase, Raft, Replica, Role, State, Wait
+
+from ..values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ once nothing suggests that we are the ones who are wrong.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from sentinel_py.core import failover, fencing, lineage, requests, roster
 from sentinel_py.core.messages import Level
 from sentinel_py.core.model import DataNode, Dataset, Master, Phase, Reconf, Replica, Role
 from sentinel_py.core.turn import Turn
+
+from ..values import dataclass
 
 REPLICAS_MAX = 1_000
 """Replicas per master; an INFO that names more comes from no sane server."""

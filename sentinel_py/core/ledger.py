@@ -7,8 +7,10 @@ does not decode says nothing, on every member alike.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
+
+from ..values import dataclass
 
 ENTRY_MAX_BYTES = 64 * 1024
 """Longer than any order a person gives; a log of such entries stays readable and small."""

@@ -6,11 +6,13 @@ A ``Notice`` is what operators and clients see (``+sdown``, ``+switch-master``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, IntEnum
 
 from sentinel_py.core.ledger import Delivered, Entry, Record
 from sentinel_py.core.model import LinkKind
+
+from ..values import dataclass
 
 
 class Level(IntEnum):

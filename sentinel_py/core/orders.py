@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from sentinel_py.core import lineage, overrides
@@ -38,6 +38,8 @@ from sentinel_py.core.roster import (
 )
 from sentinel_py.core.turn import Turn
 from sentinel_py.core.views import debug_values, master_named, matching
+
+from ..values import dataclass
 
 MAX_WAITING = 64
 """MONITOR orders waiting for a name at once: nobody types more, and a script can try again."""

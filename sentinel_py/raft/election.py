@@ -13,11 +13,12 @@ nor after a restart, nor by a leader that has told another one to stand.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 
 from sentinel_py.raft.codec import Message
 from sentinel_py.raft.guarded import Core, Timing
+
+from ..values import dataclass
 
 _EARLY_MS = 20, 100
 """How long to wait until an election if the leader is known to be dead."""

@@ -13,7 +13,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
@@ -28,6 +27,8 @@ from sentinel_py.raft.membership import REGULAR, Add, Change, change_in, command
 from sentinel_py.raft.proposals import REFUSED_REASON, Done, Outcome, Proposals
 from sentinel_py.raft.replication import Replication
 from sentinel_py.raft.snapshot import FIRST_INDEX, STATE_LIMIT, Snapshot
+
+from ..values import dataclass
 
 __all__ = ["Done", "Engine", "Outcome", "Role", "StateMachine", "Status", "Timing"]
 

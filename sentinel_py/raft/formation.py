@@ -8,10 +8,11 @@ the same set; an id that a cluster knows is not taken up again without its journ
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from sentinel_py.raft.identity import Phase
 from sentinel_py.raft.questions import Prepare, Standing
+
+from ..values import dataclass
 
 MEMBERS_MAX = 15
 """More members make each commit slower and survive nothing more that happens in practice."""

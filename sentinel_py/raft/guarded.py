@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
 from random import Random
 
@@ -21,6 +20,8 @@ from sentinel_py.raft.codec import BATCH_LIMIT, Message
 from sentinel_py.raft.journal import Journal
 from sentinel_py.raft.membership import MEMBERS_LIMIT, REGULAR, Add, Membership, change_in
 from sentinel_py.raft.snapshot import Entry, Snapshot
+
+from ..values import dataclass
 
 _VERSION = "0.3.17"
 _METHODS = """

@@ -12,10 +12,12 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 from enum import Enum
 
 from sentinel_py.resp import to_bytes
+
+from ..values import dataclass
 
 VERSION = "1"
 WORD_MAX_LENGTH = 256

@@ -8,12 +8,14 @@ member that forgot its votes must not come back under the same id.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from enum import StrEnum
 
 from sentinel_py.raft import journal, records
 from sentinel_py.raft.disk import Disk
 from sentinel_py.storage import cause
+
+from ..values import dataclass
 
 _NAME = "identity"
 _NEW_NAME = "identity.new"

@@ -8,10 +8,11 @@ the new member has all that is committed, so until then the change is surely not
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sentinel_py.raft.guarded import Core
 from sentinel_py.raft.proposals import Done
+
+from ..values import dataclass
 
 TIMEOUT_MS = 10_000
 """Time for a snapshot over a slow line; who has not caught up by then can be added again."""

@@ -8,9 +8,10 @@ of the log and of nothing else, so a restart finds the same ones.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from sentinel_py.raft.snapshot import Entry
+
+from ..values import dataclass
 
 REGULAR, NO_OP, MEMBERSHIP = b"\0", b"\1", b"\2"
 """The first byte of a command says what it is."""

@@ -7,10 +7,12 @@ stand here, and nothing else; anything odd is a ProtocolError.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from sentinel_py.raft import records
 from sentinel_py.resp import ProtocolError
+
+from ..values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

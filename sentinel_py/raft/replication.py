@@ -13,12 +13,13 @@ something sent before the last answer that moved the search.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sentinel_py.raft import snapshot as snapshots
 from sentinel_py.raft.codec import Message
 from sentinel_py.raft.guarded import Core
 from sentinel_py.raft.snapshot import STATE_LIMIT, Entry, Snapshot, SnapshotError
+
+from ..values import dataclass
 
 _RESEND_PAUSE_MS = 5
 """A follower that refuses again and again is not answered more often."""

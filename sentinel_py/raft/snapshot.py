@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from ..values import dataclass
 
 STATE_LIMIT = 16 * 1024 * 1024
 """Bytes of a state: it is kept in memory, and sent to a member that lags behind in one go."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from sentinel_py.resp import Error, Reply, Simple, to_text
+
+from ..values import dataclass
 
 if TYPE_CHECKING:
     from sentinel_py.server.session import Session

@@ -3,7 +3,6 @@
 # ruff: noqa: ARG001 (handlers share one signature)
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sentinel_py.acl.commands import ACL_COMMAND
@@ -24,6 +23,8 @@ from sentinel_py.server.command_docs import COMMAND_COMMAND
 from sentinel_py.server.commands import Answer, Command, Docs, Lasts
 from sentinel_py.server.pubsub import PUBSUB_COMMANDS
 from sentinel_py.version import REDIS_VERSION
+
+from ..values import dataclass
 
 if TYPE_CHECKING:
     from sentinel_py.server.session import Session

@@ -10,9 +10,11 @@ Pure. Notations are written by us, so a wrong one is a broken invariant.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sentinel_py.resp import Reply, Set, Simple
+
+from ..values import dataclass
 
 _TERMS = re.compile(r"\.\.\.|[\[\]<>|]|[^\s\[\]<>|]+")
 

@@ -1,9 +1,9 @@
 """The settings of the server surface as values; how a file writes them is not known here."""
 
-from dataclasses import dataclass
-
 from sentinel_py.acl.log import DEFAULT_MAX_ENTRIES
 from sentinel_py.server.request_parser import DEFAULT_MAX_BULK_BYTES, DEFAULT_MAX_REQUEST_BYTES
+
+from ..values import dataclass
 
 MEGABYTE = 1024 * 1024
 

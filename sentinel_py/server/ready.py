@@ -9,10 +9,11 @@ step drops all replies, and sessions that are not like most others do not look h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from sentinel_py.resp import RESP2, RESP3
 from sentinel_py.server.commands import Command, Lasts
+
+from ..values import dataclass
 
 MAX_READY_BYTES = 4 * 1024 * 1024
 """All that is held; MASTERS with some thousand masters is not longer. When it is full, it is

@@ -7,11 +7,13 @@ it.
 # ruff: noqa: ARG001 (handlers share one signature)
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sentinel_py.resp import NOT_AN_INTEGER, OK, SYNTAX_ERROR, Error, Set, parse_integer, to_text
 from sentinel_py.server.commands import Answer
+
+from ..values import dataclass
 
 if TYPE_CHECKING:
     from sentinel_py.server.session import Session
