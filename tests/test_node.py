@@ -6,9 +6,10 @@ from random import Random
 
 import pytest
 
-from sentinel_py.core.messages import DirectHello, LinkUp, Monitor, Remove
+from sentinel_py.core.messages import DirectHello, LinkUp, Monitor, Remove, Reset
 from sentinel_py.core.model import LinkState, State
 from sentinel_py.core.sentinel import Sentinel
+from sentinel_py.local import as_async, eventually_async
 from sentinel_py.node import SAVE_PAUSE, SAVE_SOON_MS, Node
 
 PATIENCE_S = 5
@@ -85,13 +86,35 @@ async def test_what_comes_behind_a_save_waits_for_it(node):
     assert world.seen.index("save") < world.seen.index("open cmd") < world.seen.index("send PING")
 
 
-async def test_a_close_does_not_wait(node):
-    """The core takes no more inputs of a link that it has closed, so all that is held leaves."""
+async def test_a_close_shares_the_save(node):
+    """Two masters that go in one round of the loop cost one save, and so do switches."""
     node, world = node
-    await node.order(monitor("first"), str)
+    for name in ("first", "second"):
+        await node.order(monitor(name), str)
     world.seen.clear()
-    assert node.order(lambda ticket: Remove(ticket, "first"), str) == "None"
-    assert world.seen == ["save", "-monitor", "close", "close"]
+    gone = [
+        node.order(lambda ticket, it=name: Remove(ticket, it), str) for name in ("first", "second")
+    ]
+    assert world.seen == []
+    async with asyncio.timeout(PATIENCE_S):
+        await asyncio.gather(*gone)
+    assert world.seen == ["save", *("-monitor", "close", "close") * 2]
+
+
+async def test_what_an_old_connection_says_before_it_is_closed_is_not_taken(node):
+    """The core has given the connection up; what comes once the link is opened again is heard."""
+    node, _world = node
+    await node.order(monitor("first"), str)
+    link = node.state.masters["first"].command
+    node.feed(LinkUp(link.id, "127.0.0.1"))
+    done = node.order(lambda ticket: Reset(ticket, "first"), str)
+    node.feed(LinkUp(link.id, "127.0.0.1"))
+    assert link.state is not LinkState.UP
+    async with asyncio.timeout(PATIENCE_S):
+        await done
+    await eventually_async(as_async(lambda: link.state is LinkState.CONNECTING))
+    node.feed(LinkUp(link.id, "127.0.0.1"))
+    assert link.state is LinkState.UP
 
 
 async def test_nobody_reads_what_is_not_saved(node):

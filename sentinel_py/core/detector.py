@@ -32,7 +32,7 @@ from sentinel_py.core.model import (
     Replica,
     Role,
 )
-from sentinel_py.core.rhythm import GRID_MS, due_after, on_grid, ping_period_ms
+from sentinel_py.core.rhythm import CROWD, GRID_MS, due_after, on_grid, ping_period_ms
 from sentinel_py.core.roster import numeric_ip
 from sentinel_py.core.turn import NEVER, Turn, links_of, mark_down, master_of
 
@@ -50,6 +50,7 @@ OPENS_MAX = 20
 loop busy for so long that replicas were taken for dead before they were first asked."""
 
 _OPENS_APART_MS = 10
+_CROWD_RETRY_MS = 1_000  # half of a crowd may be down, and the living wait meanwhile
 _BUSY_INFO_MS = 100
 _RETRY_INFO_MS = 1_000
 _PATIENCE_MIN_MS = 200
@@ -120,6 +121,8 @@ def overdue_at(turn: Turn, instance: Instance, link: Link) -> int:
         patience_ms = _URGENT_RETRY_MS
     elif instance.is_down:
         patience_ms = max(patience_ms, _PATIENCE_WHEN_DOWN_MS)
+    elif link.pending > PENDING_MAX:
+        patience_ms *= 2  # a peer that has so much to answer is busy, and would have more to
     if not is_up:
         assert link.tried_at is not None
         return link.tried_at + patience_ms
@@ -128,7 +131,8 @@ def overdue_at(turn: Turn, instance: Instance, link: Link) -> int:
 
 
 def _reopen(turn: Turn, instance: Instance, link: Link) -> int:
-    if instance.is_down and link.kind is LinkKind.CHANNEL and not instance.command.is_up:
+    was_lost = instance.is_down or (link.up_at > 0 and link.tried_at is not None)
+    if was_lost and link.kind is LinkKind.CHANNEL and not instance.command.is_up:
         return NEVER  # the command link finds out when there is somebody again
     retry_ms = _retry_ms(turn, instance)
     address = instance.address
@@ -162,6 +166,8 @@ def _is_untried(instance: Instance) -> bool:
 def _retry_ms(turn: Turn, instance: Instance) -> int:
     if fencing.is_urgent(instance):
         return min(instance.period_ms, _URGENT_RETRY_MS)
+    if instance.is_down and len(turn.state.links) > CROWD:
+        return max(instance.period_ms, _CROWD_RETRY_MS)
     is_well = isinstance(instance, Master) and not instance.is_down
     if is_well and lineage.protects(turn.state, master_of(instance)):
         return min(instance.period_ms, rescue.RECONNECT_MS)
@@ -302,6 +308,17 @@ def pong(turn: Turn, link: Link, reply: Reply) -> None:
                 requests.kill_script(turn, owner)
 
 
+def heard_peer(turn: Turn, link: Link, reply: Reply) -> None:
+    """Book any other answer of a peer, which has many to give when many masters die at once.
+
+    It is alive, though its answer to a ping stands behind a hundred votes. Given up for silent, it
+    would be asked for all of them again.
+    """
+    link.heard_at = turn.now
+    if not isinstance(reply.value, ErrorReply):
+        link.ok_at = turn.now
+
+
 def _book_state(turn: Turn, master: Master, *, is_pong: bool, is_loading: bool) -> None:
     if is_pong:
         master.rebooted_at = master.loading_at = None
@@ -327,7 +344,7 @@ def _silence_ends_at(turn: Turn, instance: Instance) -> int:
     """When silence becomes SDOWN: down-after since the last good reply.
 
     On an open link a ping must have been waiting for half of that, lest a stall of our own, in
-    which nothing was asked, be taken for the instance's.
+    which nothing was asked, be taken for the instance's. Of a peer, each good reply counts.
     """
     link = instance.command
     down_after_ms = master_of(instance).options.down_after_ms

@@ -171,7 +171,8 @@ def _link_up(turn: Turn, event: LinkUp) -> None:
 
 def _link_down(turn: Turn, event: LinkDown) -> None:
     if link := turn.state.links.get(event.link):
-        turn.log(Level.DEBUG, f"Link {link.kind.value} of {link.owners[0].address}: {event.reason}")
+        to = link.owners[0].address
+        turn.log(Level.DEBUG, f"Link {link.kind.value} of {to.host}:{to.port}: {event.reason}")
         detector.link_down(turn, link)
 
 
@@ -184,6 +185,8 @@ def _reply(turn: Turn, event: Reply) -> None:
     if event.request.ask is Ask.PING:
         detector.pong(turn, link, event)
     else:
+        if isinstance(link.owners[0], Peer):
+            detector.heard_peer(turn, link, event)
         _READERS[event.request.ask](turn, link.owners, event)
 
 

@@ -4,12 +4,16 @@ The network swallows everything, the server hangs, the resolver is dead: at any 
 """
 
 from itertools import pairwise
+from random import Random
 
 import pytest
 
+from sentinel_py.core.detector import PENDING_MAX, overdue_at
+from sentinel_py.core.messages import Ask, ErrorReply, LinkKind, Reply, Request
 from sentinel_py.core.model import Address
+from sentinel_py.core.turn import Turn
 
-from .stage import Stage
+from .stage import CLOCK_START, Stage
 
 DOWN_AFTER_MS = 1000
 PING_PERIOD_MS = DOWN_AFTER_MS // 4
@@ -85,3 +89,63 @@ def test_the_ping_period_adapts(down_after_ms, period_ms):
     pings = [int(line.split()[0]) for line in stage.play("advance 5000") if "PING" in line]
     gaps = [later - earlier for earlier, later in pairwise(pings)]
     assert max(gaps) <= period_ms
+
+
+def answer_slowly(stage, value):
+    """For four seconds a peer gives no pong, but each quarter of a second another answer."""
+    stage.play("silence S1")
+    connection = stage.links_of(stage.nodes["S1"], LinkKind.COMMAND)[0]
+    seen = []
+    for _ in range(16):
+        seen += stage.play("advance 250")
+        if stage.connections.get(connection.link) is connection:
+            stage.step(Reply(connection.link, Request(("PUBLISH",), Ask.HELLO, "mymaster"), value))
+    return seen, stage.connections.get(connection.link) is connection
+
+
+def test_a_peer_that_answers_is_alive_though_its_pong_is_late():
+    """Its pong stands behind a hundred votes; its link is kept, since all would be asked again."""
+    seen, is_kept = answer_slowly(watched(0), 1)
+    assert not [line for line in seen if "sentinel" in line]
+    assert is_kept
+
+
+def test_a_peer_that_answers_with_errors_alone_is_down():
+    """As a data node is whose replies to PING are errors."""
+    seen, _ = answer_slowly(watched(0), ErrorReply("ERR no"))
+    assert [line for line in seen if "+sdown sentinel" in line]
+
+
+def test_a_busy_peer_keeps_its_link_twice_as_long():
+    """One that owes a hundred answers is given up when it is down, not at half of that."""
+    stage = watched(0)
+    (peer, *_) = stage.state.masters["mymaster"].peers.values()
+    link = peer.command
+    for pending, patience_ms in ((PENDING_MAX, 500), (PENDING_MAX + 1, 1000)):
+        link.pending, link.ping_since = pending, link.heard_at
+        turn = Turn(CLOCK_START + stage.now, stage.state, Random(1), bool)
+        assert overdue_at(turn, peer, link) == link.heard_at + patience_ms
+
+
+def connections_to_the_master(replicas):
+    """How often one that is down is dialled in five seconds, among so many others."""
+    stage = Stage()
+    stage.play(f"cast replicas={replicas} peers=1")
+    stage.play(f"ready quorum=2 down-after-ms={DOWN_AFTER_MS}")
+    stage.play("kill M")
+    stage.play("advance 2000")
+    opened, really_open = [], stage.open
+
+    def counted(effect, node):
+        opened.append(node.name)
+        really_open(effect, node)
+
+    stage.open = counted
+    stage.play("advance 5000")
+    return opened.count("M")
+
+
+def test_one_that_is_down_is_dialled_once_a_second_in_a_crowd():
+    """Half of it may be down, and the living would wait while all of those are dialled."""
+    assert connections_to_the_master(replicas=2) >= 15
+    assert 4 <= connections_to_the_master(replicas=60) <= 6
