@@ -254,13 +254,15 @@ class Daemon:
             from sentinel_py.web.metrics import Sources  # noqa: PLC0415
         except ImportError as error:
             raise _lacks_extra("http-port", error) from None
+        settings = self.state.settings
+        context = tls.http_context(self._config.settings) if settings.http_tls else None
         sources = Sources(self._node, self._member, self._scripts, self._server.stats)
-        self._web = web.WebServer(self.state.settings, sources)
+        self._web = web.WebServer(settings, sources, context)
         await self._web.start()
         self.publisher.listeners.append(self._web.notice)
-        self._log.write(Level.NOTICE, f"HTTP on port {port}")
-        if self._web.is_exposed:
-            self._warn("HTTP: whoever reaches it can read it, set sentinel http-token or http-user")
+        self._log.write(Level.NOTICE, f"{'HTTPS' if context else 'HTTP'} on port {port}")
+        if warning := web.exposure(settings):
+            self._warn(warning)
 
     def _announce_start(self) -> None:
         port = self._config.settings.port

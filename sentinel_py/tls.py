@@ -25,12 +25,21 @@ def server_context(settings: ServerSettings) -> ssl.SSLContext | None:
     """For ``tls-port``; None if that is not set."""
     if not settings.tls_port:
         return None
+    return _serving(settings, _AUTH[settings.tls_auth_clients])
+
+
+def http_context(settings: ServerSettings) -> ssl.SSLContext:
+    """For ``sentinel http-tls``: browsers and scrapers log in, and are asked for no certificate."""
+    return _serving(settings, ssl.CERT_NONE)
+
+
+def _serving(settings: ServerSettings, verify_mode: ssl.VerifyMode) -> ssl.SSLContext:
     if not settings.tls_cert_file:
         raise TlsError("No tls-cert-file configured!")
     if not settings.tls_key_file:
         raise TlsError("No tls-key-file configured!")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.verify_mode = _AUTH[settings.tls_auth_clients]
+    context.verify_mode = verify_mode
     _configure(context, settings)
     _load_own_certificate(context, settings)
     return context

@@ -399,6 +399,7 @@ _GLOBALS: dict[str, _Rule] = {
     "event-history": _setting("event_history", webhooks.history_limit),
     "webhook-per-node": _setting("webhook_per_node", _yes_no("webhook-per-node option")),
     "http-port": _setting("http_port", _port),
+    "http-tls": _setting("http_tls", _yes_no("http-tls option")),
     "http-token": _setting("http_token", str),
     "replicate-config": _setting("replicate_config", _yes_no("replicate-config option")),
     "minority-reads": _setting("minority_reads", _yes_no("minority-reads option")),
@@ -538,6 +539,8 @@ def _http(settings: Settings) -> Iterator[Line]:
         yield _line("http-port", settings.http_port)
     if settings.http_bind != _DEFAULT_SETTINGS.http_bind:
         yield _line("http-bind", *settings.http_bind)
+    if settings.http_tls:
+        yield _line("http-tls", "yes")
     if settings.http_token:
         yield _line("http-token", settings.http_token)
     for name, password in settings.http_users.items():

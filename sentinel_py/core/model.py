@@ -445,6 +445,7 @@ class Settings:
     webhook_per_node: bool = False
     http_port: int = 0
     http_bind: list[str] = field(default_factory=lambda: ["127.0.0.1"])
+    http_tls: bool = False
     http_token: str = field(default="", repr=False)
     http_users: dict[str, str] = field(default_factory=dict, repr=False)  # name -> password
     loglevel: str = "notice"

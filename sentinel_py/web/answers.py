@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 from sentinel_py.core.messages import Order, Refused
 from sentinel_py.core.model import State
 from sentinel_py.node import Outcome
 from sentinel_py.web.access import Access
+from sentinel_py.web.guesses import Guesses
 from sentinel_py.web.picture import Json, Object
 
 MAX_BODY_BYTES = 64 * 1024
@@ -66,13 +67,18 @@ def error(status: int, text: str, headers: Mapping[str, str] | None = None) -> w
     return web.json_response({"error": text}, status=status, headers=headers)
 
 
-def gatekeeper(access: Access) -> Middleware:
-    """What stands before every page."""
+class Gatekeeper:
+    """What stands before every page; ``failed`` is told the status of each refused login."""
+
+    def __init__(self, access: Access, guesses: Guesses, failed: Callable[[int], None]) -> None:
+        self._access = access
+        self._guesses = guesses
+        self._failed = failed
 
     @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            _admit(access, request)
+            self._admit(request)
             return await handler(request)
         except Problem as problem:
             return error(problem.status, str(problem), problem.headers)
@@ -86,19 +92,28 @@ def gatekeeper(access: Access) -> Middleware:
             logger.exception("HTTP: %s %s", request.method, request.path)
             return error(500, "Internal error, see the log")
 
-    return middleware
+    def _admit(self, request: web.Request) -> None:
+        is_write = request.method not in READING
+        if self._access.is_set:
+            self._check_login(request.remote or "", request.headers.get(hdrs.AUTHORIZATION, ""))
+        elif is_write:
+            raise Problem(403, "Writes need sentinel http-token or http-user in the config file")
+        # A browser that has logged in here adds the login to what other sites' pages send, too.
+        origin = request.headers.get(hdrs.ORIGIN)
+        if is_write and origin is not None and origin.partition("://")[2] != request.host:
+            raise Problem(403, "Writes from the pages of other sites are refused")
 
-
-def _admit(access: Access, request: web.Request) -> None:
-    is_write = request.method not in READING
-    if is_write and not access.is_set:
-        raise Problem(403, "Writes need sentinel http-token or http-user in the config file")
-    if access.is_set and not access.admits(request.headers.get(hdrs.AUTHORIZATION, "")):
+    def _check_login(self, address: str, proof: str) -> None:
+        if proof and (wait_s := self._guesses.wait_s(address)):
+            self._failed(429)
+            raise Problem(429, "Too many wrong logins", {hdrs.RETRY_AFTER: str(wait_s)})
+        if self._access.admits(proof):
+            self._guesses.succeeded(address)
+            return
+        if proof:
+            self._failed(401)
+            self._guesses.failed(address, proof)
         raise Problem(401, "Wrong token, or wrong name or password", _HOW_TO_LOG_IN)
-    # A browser that has logged in here adds the login to what other sites' pages send, too.
-    origin = request.headers.get(hdrs.ORIGIN)
-    if is_write and origin is not None and origin.partition("://")[2] != request.host:
-        raise Problem(403, "Writes from the pages of other sites are refused")
 
 
 def _status_of(refused: Refused) -> int:

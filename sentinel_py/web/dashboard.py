@@ -19,7 +19,7 @@ from sentinel_py.web import picture
 from sentinel_py.web.answers import as_json
 from sentinel_py.web.masters import Masters
 from sentinel_py.web.metrics import Sources
-from sentinel_py.web.timeline import Timeline
+from sentinel_py.web.timeline import SharedPast, Timeline
 
 FRESH_S = 0.5
 """How old a picture may be that is shown to one more reader."""
@@ -36,6 +36,7 @@ class Dashboard:
         self._sources = sources
         self._masters = masters
         self._timeline = timeline
+        self._shared = SharedPast()
         self._can_write = can_write
         self._page = (resources.files(__package__) / "dashboard.html").read_text("utf-8")
         self._headers = {
@@ -70,8 +71,8 @@ class Dashboard:
 
     async def failovers(self, _request: web.Request) -> web.Response:
         """What goes on, then what is over, the latest first."""
-        history = self._sources.node.settled().history
-        told = self._timeline.told(history.events if history.is_shared else ())
+        shared = self._shared.read(self._sources.node.settled().history)
+        told = self._timeline.told(shared)
         return as_json({"failovers": [picture.failover(each) for each in told]})
 
 

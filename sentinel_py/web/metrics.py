@@ -113,10 +113,19 @@ class Metrics:
             "HTTP connections that were not taken, or were given up on.",
             registry=registry,
         )
+        self._failed_logins = Counter(
+            "sentinel_py_http_failed_logins",
+            "Wrong logins (401), and those that were not looked at after too many (429).",
+            ["status"],
+            registry=registry,
+        )
         self._timer: asyncio.TimerHandle | None = None
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get(PATH, self.page)]
+
+    def login_failed(self, status: int) -> None:
+        self._failed_logins.labels(str(status)).inc()
 
     def failover_ended(self, told: Failover) -> None:
         outcome = "switched" if told.outcome == SWITCHED else "aborted"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 
 from aiohttp import web
@@ -17,11 +18,13 @@ from sentinel_py.core.model import Settings
 from sentinel_py.server.listeners import listen_tcp
 from sentinel_py.server.options import ServerOptions
 from sentinel_py.web.access import Access
-from sentinel_py.web.answers import MAX_BODY_BYTES, gatekeeper
+from sentinel_py.web.answers import MAX_BODY_BYTES, Gatekeeper
 from sentinel_py.web.dashboard import Dashboard
 from sentinel_py.web.feed import Feed
 from sentinel_py.web.gate import Gate
+from sentinel_py.web.guesses import Guesses
 from sentinel_py.web.health import Health
+from sentinel_py.web.history import HistoryPage
 from sentinel_py.web.master_list import MasterList
 from sentinel_py.web.masters import Masters
 from sentinel_py.web.metrics import Metrics, Sources
@@ -45,24 +48,26 @@ _quiet.setLevel(logging.CRITICAL)  # every stranger's bad request line would be 
 class WebServer:
     """Serves the pages from ``start`` to ``stop``; ``notice`` tells it what was published."""
 
-    def __init__(self, settings: Settings, sources: Sources) -> None:
+    def __init__(
+        self, settings: Settings, sources: Sources, context: ssl.SSLContext | None = None
+    ) -> None:
         self._settings = settings
         access = Access(settings.http_token, settings.http_users)
-        is_local = all(each.removeprefix("-") in LOOPBACK for each in settings.http_bind)
-        self.is_exposed = not (access.is_set or is_local)
         self._metrics = Metrics(sources)
         self._feed = Feed()
         self._timeline = Timeline(self._metrics.failover_ended)
         masters = Masters(sources.node)
-        self._gate = Gate(self._metrics.refused.inc)
+        self._gate = Gate(self._metrics.refused.inc, context)
+        keeper = Gatekeeper(access, Guesses(), self._metrics.login_failed)
         app = web.Application(
-            middlewares=[self._gate.middleware, gatekeeper(access)],
+            middlewares=[self._gate.middleware, keeper.middleware],
             client_max_size=MAX_BODY_BYTES,
         )
         for page in (
             masters,
             self._metrics,
             Stream(self._feed),
+            HistoryPage(sources.node),
             MasterList(sources.node),
             Health(sources.node),
             Dashboard(sources, masters, self._timeline, can_write=access.is_set),
@@ -88,11 +93,11 @@ class WebServer:
         await self._runner.setup()
         server = self._runner.server
         assert server is not None, "setup makes it"
-        await self._gate.open(server, sockets)
+        self._gate.open(server, sockets)
         self._metrics.start()
 
     async def stop(self) -> None:
-        self._gate.close()
+        await self._gate.close()
         self._metrics.stop()
         self._feed.end()
         await self._runner.cleanup()
@@ -107,6 +112,17 @@ class WebServer:
         self._metrics.events.labels(name).inc()
         self._feed.publish(at, name, text)
         self._timeline.notice(at, name, text)
+
+
+def exposure(settings: Settings) -> str:
+    """What the network can read or overhear, in one line; empty if it is nothing."""
+    if all(each.removeprefix("-") in LOOPBACK for each in settings.http_bind):
+        return ""
+    if not (settings.http_token or settings.http_users):
+        return "HTTP: whoever reaches it can read it, set sentinel http-token or http-user"
+    if not settings.http_tls:
+        return "HTTP: logins cross the network in plain text, set sentinel http-tls"
+    return ""
 
 
 async def _sign(_request: web.Request, response: web.StreamResponse) -> None:

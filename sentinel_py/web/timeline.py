@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
 
-from sentinel_py.core.model import Event
+from sentinel_py.core import chronicle
+from sentinel_py.core.model import History
 
 MAX_KEPT = 50
 """Failovers that have ended; each is up to MAX_MARKS notices."""
@@ -122,19 +123,16 @@ class Timeline:
         elif name in _DROP or (name == "-sdown" and text.startswith("master ")):
             self._forget(master)
 
-    def told(self, history: Iterable[Event]) -> list[Failover]:
+    def told(self, shared: Iterable[Failover]) -> list[Failover]:
         """What goes on and then what is over, the latest first.
 
-        The history that members of a Raft cluster share has what others led, and what was before
-        our start; what was led here is known better here.
+        ``shared`` has what others led, and what was before our start; what was led here is known
+        better here.
         """
-        shared = Timeline(lambda _: None)
-        for event in history:
-            shared.notice(event.at, event.name, event.text)
         known: list[Failover] = []
         led = [each for each in self.past if each.is_led]
         seen = [each for each in self.past if not each.is_led]
-        for each in (*led, *shared.past, *seen):
+        for each in (*led, *shared, *seen):
             if not any(map(each.is_same, known)):
                 known.append(each)
         past = sorted(known, key=lambda each: each.started_at, reverse=True)
@@ -164,6 +162,22 @@ class Timeline:
         attempt = self.open.get(master)
         if attempt is not None and not attempt.is_led:
             del self.open[master]
+
+
+class SharedPast:
+    """The failovers in the history that the members of a Raft cluster share."""
+
+    def __init__(self) -> None:
+        self._timeline = Timeline(lambda _: None)
+        self._last_id = 0
+
+    def read(self, history: History) -> Iterable[Failover]:
+        """All of them; each event is looked at once."""
+        if history.is_shared and history.last_id > self._last_id:
+            for event in chronicle.since(history, self._last_id):
+                self._timeline.notice(event.at, event.name, event.text)
+            self._last_id = history.last_id
+        return self._timeline.past
 
 
 def _outcome(name: str, attempt: Failover) -> str:

@@ -1,10 +1,16 @@
 """Connections that are too many, that say nothing, or that take nothing."""
 
 import asyncio
-from contextlib import suppress
+import shutil
+import socket
+import ssl
+import struct
+from contextlib import asynccontextmanager, suppress
 
 import pytest
+import uvloop
 from aiohttp import web
+from e2e.certificates import make_pair
 
 from sentinel_py.local import as_async, eventually_async
 from sentinel_py.server.listeners import listen_tcp
@@ -16,12 +22,23 @@ PLACES = 3
 
 
 @pytest.fixture
-async def served(monkeypatch):
-    """A server behind a gate with few places, and the port that it is on."""
+def few(monkeypatch):
+    """Few places, and little time."""
     monkeypatch.setattr(gate, "SWEEP_EVERY_S", 0.1)
     monkeypatch.setattr(gate, "MAX_CONNECTIONS", PLACES)
+
+
+@pytest.fixture
+async def served(few):
+    """A server behind a gate with few places: the port that it is on, and whom it has refused."""
+    async with gated() as found:
+        yield found
+
+
+@asynccontextmanager
+async def gated(context=None):
     refused = []
-    entry = gate.Gate(lambda: refused.append(1))
+    entry = gate.Gate(lambda: refused.append(1), context)
     app = web.Application(middlewares=[entry.middleware])
 
     async def short(_request):
@@ -34,14 +51,14 @@ async def served(monkeypatch):
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     (opened,) = listen_tcp(ServerOptions(bind=("127.0.0.1",)), 0)
-    await entry.open(runner.server, [opened])
+    entry.open(runner.server, [opened])
     yield opened.getsockname()[1], refused
-    entry.close()
+    await entry.close()
     await runner.cleanup()
 
 
-async def ask(port, path):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def ask(port, path, **options):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, **options)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     return reader, writer
 
@@ -97,3 +114,82 @@ async def test_who_takes_nothing_is_given_up(served):
     assert rest.endswith(b"short")
     idle.close()
     writer.transport.abort()
+
+
+# TLS ---------------------------------------------------------------------------------------------
+
+needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl on PATH")
+
+
+@pytest.fixture(scope="module")
+def contexts(tmp_path_factory):
+    """The server's and a client's side of TLS."""
+    pair = make_pair(tmp_path_factory.mktemp("certificates"), "here")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(pair.cert, pair.key)
+    client = ssl.create_default_context(cafile=pair.authority)
+    client.check_hostname = False
+    return server, client
+
+
+@needs_openssl
+async def test_a_handshake_takes_a_place(few, contexts):
+    """Who begins none is given up; meanwhile, one too many is closed before any work is done."""
+    server, client = contexts
+    async with gated(server) as (port, refused):
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(PLACES)]
+        late, late_writer = await asyncio.open_connection("127.0.0.1", port)
+        async with asyncio.timeout(10):
+            assert await late.read() == b""
+        assert refused == [1]
+        for _, writer in silent:
+            writer.close()
+        late_writer.close()
+
+        async def is_taken():
+            with suppress(OSError):
+                reader, writer = await ask(port, "/short", ssl=client)
+                line = await reader.readline()
+                writer.transport.abort()
+                return line.startswith(b"HTTP/1.1 200 ")
+
+        await eventually_async(is_taken)
+
+
+@needs_openssl
+async def test_a_handshake_has_a_deadline(few, contexts, monkeypatch):
+    """After that its place is free."""
+    monkeypatch.setattr(gate, "HANDSHAKE_WITHIN_S", 0.1)
+    async with gated(contexts[0]) as (port, refused):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"\x16\x03\x01")
+        async with asyncio.timeout(10):
+            with suppress(ConnectionResetError):
+                assert await reader.read() == b""
+        await eventually_async(as_async(lambda: refused == [1]))
+        writer.close()
+
+
+@needs_openssl
+def test_handshakes_on_uvloop(contexts, caplog):
+    """The loop that is used in production; clients that break off do no harm."""
+    server, client = contexts
+
+    async def scenario():
+        async with gated(server) as (port, refused):
+            for said in (b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n") * 20:
+                break_off(port, said)
+            await eventually_async(as_async(lambda: len(refused) == 60))
+            reader, writer = await ask(port, "/short", ssl=client)
+            assert (await reader.readuntil(b"short")).startswith(b"HTTP/1.1 200 ")
+            writer.transport.abort()
+
+    uvloop.run(scenario())
+    assert not caplog.records
+
+
+def break_off(port, said):
+    hasty = socket.create_connection(("127.0.0.1", port))
+    hasty.sendall(said)
+    hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    hasty.close()

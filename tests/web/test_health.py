@@ -7,7 +7,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from sentinel_py.config import config, directives
 from sentinel_py.core.model import Dataset, LinkState, Raft, State
 from sentinel_py.web.access import Access
-from sentinel_py.web.answers import gatekeeper
+from sentinel_py.web.answers import Gatekeeper
+from sentinel_py.web.guesses import Guesses
 from sentinel_py.web.health import Health
 
 NOW = 100_000
@@ -53,7 +54,8 @@ def known(tmp_path):
 @pytest.fixture
 async def status(known):
     """The status of a page."""
-    app = web.Application(middlewares=[gatekeeper(Access("", {}))])
+    keeper = Gatekeeper(Access("", {}), Guesses(), lambda status: None)
+    app = web.Application(middlewares=[keeper.middleware])
     app.add_routes(Health(known).routes())
     async with TestClient(TestServer(app)) as client:
 

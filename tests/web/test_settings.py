@@ -4,10 +4,12 @@ import pytest
 
 from sentinel_py.config import config, directives
 from sentinel_py.core.model import State
+from sentinel_py.web.server import exposure
 
 FILE = """\
 sentinel http-port 8080
 sentinel http-bind 127.0.0.1 ::1
+sentinel http-tls yes
 sentinel http-token "a b"
 sentinel http-user ann "pass word"
 sentinel http-user ben other
@@ -28,6 +30,7 @@ def test_what_is_set_is_read_and_written(tmp_path):
     state = apply(tmp_path, FILE)
     settings = state.settings
     assert (settings.http_port, settings.http_bind) == (8080, ["127.0.0.1", "::1"])
+    assert settings.http_tls
     assert settings.http_token == "a b"
     assert settings.http_users == {"ann": "pass word", "ben": "other"}
     lines = [line.text for line in directives.render(state) if " http-" in line.text]
@@ -38,6 +41,7 @@ def test_by_default_it_is_off_and_local(tmp_path):
     """And nothing of it is written."""
     state = apply(tmp_path, "")
     assert (state.settings.http_port, state.settings.http_bind) == (0, ["127.0.0.1"])
+    assert not state.settings.http_tls
     assert not [line for line in directives.render(state) if " http-" in line.text]
 
 
@@ -50,6 +54,7 @@ def test_by_default_it_is_off_and_local(tmp_path):
         ("http-user ann", "Unrecognized sentinel configuration statement."),
         ('http-user ann ""', "http-user takes a name without a colon, and a password."),
         ("http-user a:b c", "http-user takes a name without a colon, and a password."),
+        ("http-tls maybe", "Please specify yes or no for the http-tls option."),
         ("http-token", "Unrecognized sentinel configuration statement."),
     ],
 )
@@ -65,3 +70,27 @@ def test_secrets_are_not_shown(tmp_path):
     shown = repr(apply(tmp_path, FILE).settings)
     assert "a b" not in shown
     assert "pass word" not in shown
+
+
+OPEN = "sentinel http-bind 127.0.0.1 192.0.2.10\n"
+TOKEN = "sentinel http-token secret\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "word"),
+    [
+        ("", ""),
+        (TOKEN, ""),
+        ("sentinel http-bind -::1 localhost\n", ""),
+        (OPEN, "can read it"),
+        (f"{OPEN}sentinel http-tls yes\n", "can read it"),
+        (OPEN + TOKEN, "plain text"),
+        (f"{OPEN}sentinel http-user ann secret\n", "plain text"),
+        (f"{OPEN}{TOKEN}sentinel http-tls yes\n", ""),
+    ],
+)
+def test_what_the_network_can_see_is_said(tmp_path, lines, word):
+    """One line: that all can be read, or that logins can be overheard."""
+    warning = exposure(apply(tmp_path, lines).settings)
+    assert bool(word) is bool(warning)
+    assert word in warning

@@ -1,7 +1,8 @@
 """Failovers as they are put together from notices."""
 
-from sentinel_py.core.model import Event
-from sentinel_py.web.timeline import MAX_KEPT, MAX_MARKS, Phase, Timeline
+from sentinel_py.core import chronicle
+from sentinel_py.core.model import Event, State
+from sentinel_py.web.timeline import MAX_KEPT, MAX_MARKS, Phase, SharedPast, Timeline
 
 MASTER = "master m 10.0.0.1 6379"
 REPLICA = "slave 10.0.0.2:6379 10.0.0.2 6379 @ m 10.0.0.1 6379"
@@ -18,6 +19,23 @@ LED = (
     (1100, "+slave-reconf-done", "slave 10.0.0.3:6379 10.0.0.3 6379 @ m 10.0.0.2 6379"),
     (1150, "+failover-end", "master m 10.0.0.2 6379"),
 )
+
+
+class Shared:
+    """The history of a Raft cluster; each writing is one log entry."""
+
+    def __init__(self):
+        self.state = State(myid="0" * 40)
+        self.index = 0
+
+    @property
+    def now(self):
+        return self.state.history
+
+    def write(self, notices, later_ms=0):
+        self.index += 1
+        events = [Event(0, at + later_ms, name, text, "m") for at, name, text in notices]
+        chronicle.committed(self.state, self.index, chronicle.record(events))
 
 
 def told(notices):
@@ -105,16 +123,41 @@ def test_what_is_kept_is_bounded():
 
 def test_the_shared_history_tells_what_others_led():
     """And what was before our start; what was led here is told as it was seen here."""
-    history = [Event(at, at, name, text, "m") for at, name, text in LED]
+    history, past = Shared(), SharedPast()
     seen, _ = told([(at + 3, name, text) for at, name, text in (LED[0], LED[7])])
-    (from_history,) = seen.told(history)
+    history.write(LED[:2])
+    assert [it.is_led for it in seen.told(past.read(history.now))] == [False]
+    history.write(LED[2:])
+    (from_history,) = seen.told(past.read(history.now))
     assert from_history.is_led
     assert from_history.started_at == 1000
-    assert [it.is_led for it in seen.told(history[:2])] == [False], "it is not written down yet"
     led, (own,) = told([(at + 3, name, text) for at, name, text in LED])
-    assert led.told(history) == [own]
-    later = [Event(at, at + 60_000, name, text, "m") for at, name, text in LED]
-    assert [it.started_at for it in led.told([*history, *later])] == [61_000, 1003]
+    assert led.told(past.read(history.now)) == [own]
+    history.write(LED, later_ms=60_000)
+    assert [it.started_at for it in led.told(past.read(history.now))] == [61_000, 1003]
+
+
+def test_the_shared_history_is_read_once():
+    """However often somebody asks; also what a snapshot brings, which is a history of its own."""
+    history, past = Shared(), SharedPast()
+    history.write(LED)
+    assert [list(past.read(history.now)) for _ in range(2)] == [list(past.read(history.now))] * 2
+    behind, ahead = Shared(), Shared()
+    behind.write(LED)
+    ahead.write(LED)
+    ahead.write(LED, later_ms=60_000)
+    reader = SharedPast()
+    assert len(reader.read(behind.now)) == 1
+    chronicle.install(behind.state, 9, chronicle.dump(ahead.now))
+    assert [it.started_at for it in reader.read(behind.now)] == [1000, 61_000]
+
+
+def test_a_history_of_one_sentinel_is_not_the_past():
+    """In classic mode it has what the timeline has seen itself."""
+    history = Shared()
+    history.write(LED)
+    history.now.is_shared = False
+    assert not SharedPast().read(history.now)
 
 
 def test_without_a_shared_history_what_was_seen_is_told():
