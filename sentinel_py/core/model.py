@@ -147,7 +147,8 @@ class Instance:
     is_down: bool = False
     down_at: int | None = None
     due_at: int | None = None  # when the detector looks again; the one valid timer entry
-    attend_at: int = 0  # till then, nothing but pings can be due
+    attend_at: int = 0  # till then, nothing but pings and hellos can be due
+    hello_due_at: int = 0
     period_ms: int = 1  # from ping to ping
     hello_at: int = 0  # last hello that was delivered to it; its creation counts as one
     hello_asked_at: int | None = None
