@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice, takewhile
 from typing import Protocol
 
 from sentinel_py.core import chronicle
@@ -36,11 +36,15 @@ RETRY_MS = 2_000
 """What was proposed and has not come is proposed again; the log takes it once."""
 
 GRACE_MS = 10_000
-"""A leader may have been dead for so long before that was known, its last events unwritten."""
+"""A leader may have been dead for so long before that was known, its last events unwritten. What
+was seen by two sentinels at times no further apart is one event."""
 
 _OF_THE_CLUSTER = frozenset(
     f"{sign}raft-{what}" for sign in "+-" for what in ("leader", "majority", "member")
 )
+
+_SWITCH = "+switch-master"
+"""Its text ends with the new address: ``<master> <old ip> <old port> <ip> <port>``."""
 
 
 class Listener(Protocol):
@@ -65,6 +69,7 @@ class Chronicler:
         self._now = wall_clock_ms
         self._listeners: list[Listener] = []
         self._pending: deque[Event] = deque(maxlen=PENDING_MAX)
+        self._unseen: deque[Event] = deque(maxlen=PENDING_MAX)  # what others have written
         self._timer: asyncio.TimerHandle | None = None
         self._is_under_way = False  # proposed, and not seen in the log yet
         self._told = 0  # the last id that listeners know
@@ -89,15 +94,27 @@ class Chronicler:
         event = Event(0, self._now(), notice.name, notice.text, notice.master)
         for listener in self._listeners:
             listener.seen(event)
-        if self._state.settings.event_history:
+        if self._state.settings.event_history and not self._is_known(event):
             self._pending.append(event)
             self._write_soon(FLUSH_MS)
 
+    def _is_known(self, event: Event) -> bool:
+        """Whether somebody has written it down before we saw it, or it waits for that already.
+
+        Who leads sees things happen again: a second failover has the notices of the first.
+        """
+        known = None if self._may_write else _nearest(self._unseen, event)
+        if known and abs(known.at - event.at) < GRACE_MS:
+            self._unseen.remove(known)
+            return True
+        return event in takewhile(lambda it: it.at == event.at, reversed(self._pending))
+
     def look(self) -> None:
         """The log has moved: see what is new in the history, and who leads."""
-        history = self._state.history
-        if history.last_id != self._told:
-            self._tell(chronicle.since(history, self._told) if history.last_id > self._told else [])
+        history, told = self._state.history, self._told
+        if history.last_id != told:
+            self._told = history.last_id
+            self._tell(chronicle.since(history, told) if history.last_id > told else [])
         raft = self._state.raft
         if raft is None:
             return
@@ -110,43 +127,39 @@ class Chronicler:
             self._lead_changed()
 
     def _tell(self, events: list[Event]) -> None:
-        self._told = self._state.history.last_id
+        # Our own notices of what the log did before these may wait for a save.
+        asyncio.get_running_loop().call_soon(self._settle, events)
+        for listener in self._listeners:
+            listener.recorded(events)
+
+    def _settle(self, events: list[Event]) -> None:
+        """Somebody has written down what we have seen, too, or are going to see."""
+        recent_at = self._now() - GRACE_MS
+        while self._unseen and self._unseen[0].at < recent_at:
+            self._unseen.popleft()
         for event in events:
-            self._settle(event)
+            if ours := _nearest(self._pending, event):
+                self._pending.remove(ours)
+            elif event.at >= recent_at:
+                self._unseen.append(event)
         self._is_under_way = False
         self._cancel()
         if self._pending:
             self._write_soon(FLUSH_MS)
-        for listener in self._listeners:
-            listener.recorded(events)
-
-    def _settle(self, event: Event) -> None:
-        """Somebody has written down what we have seen, too."""
-        ours = (it for it in self._pending if _says_same(it, event))
-        if (found := next(ours, None)) is not None:
-            self._pending.remove(found)
 
     def _lead_changed(self) -> None:
         if self._leads:
-            self._take_over()
-            self._write_soon(FLUSH_MS)
+            asyncio.get_running_loop().call_soon(self._take_over)
         for listener in self._listeners:
             listener.lead_changed(self._leads)
 
     def _take_over(self) -> None:
         """Keep of what we have seen what the leader before us may have left out."""
         begins_at = self._leader_lost_at - GRACE_MS
-        written = [it for it in self._state.history.events if it.at >= begins_at - GRACE_MS]
-        kept = [
-            event
-            for event in self._pending
-            if event.at >= begins_at
-            and not any(
-                _says_same(event, it) and abs(event.at - it.at) < GRACE_MS for it in written
-            )
-        ]
+        kept = (event for event in self._pending if event.at >= begins_at)
         self._pending = deque(kept, maxlen=PENDING_MAX)
         self._is_under_way = False
+        self._write_soon(FLUSH_MS)
 
     @property
     def _may_write(self) -> bool:
@@ -174,10 +187,11 @@ class Chronicler:
             self._write_soon(RETRY_MS)
 
     def _batch(self) -> list[Event]:
+        """The oldest; no more than the history has room for, or some would be gone at once."""
         batch: list[Event] = []
         left = BATCH_BYTES
-        for event in islice(self._pending, BATCH_MAX):
-            left -= len(event.text)
+        for event in islice(self._pending, min(BATCH_MAX, self._state.settings.event_history)):
+            left -= len(event.text) + len(event.master)
             if batch and left < 0:
                 break
             batch.append(event)
@@ -185,4 +199,22 @@ class Chronicler:
 
 
 def _says_same(one: Event, other: Event) -> bool:
-    return one.name == other.name and one.text == other.text
+    """Of the same name. Who was away for two switches sees one, from the first address to the last.
+
+    That one was written down as a switch to the last.
+    """
+    if one.text == other.text or one.name != _SWITCH:
+        return one.text == other.text
+    return one.master == other.master and one.text.split()[-2:] == other.text.split()[-2:]
+
+
+def _nearest(events: Iterable[Event], event: Event) -> Event | None:
+    """The one of these, oldest first, that says the same, at the time that is nearest."""
+    nearest = None
+    for it in events:
+        if it.name == event.name and _says_same(it, event):
+            if nearest is None or abs(it.at - event.at) < abs(nearest.at - event.at):
+                nearest = it
+            if it.at >= event.at:
+                break
+    return nearest

@@ -7,7 +7,7 @@ import pytest
 from sentinel_py import history as module
 from sentinel_py.core import chronicle
 from sentinel_py.core.messages import Level, Note, Notice
-from sentinel_py.core.model import Raft, State
+from sentinel_py.core.model import Event, Raft, State
 from sentinel_py.history import BATCH_MAX, PENDING_MAX, Chronicler
 
 US, OTHER = "a" * 40, "b" * 40
@@ -174,6 +174,91 @@ async def test_a_new_leader_does_not_repeat_the_old_one(member):
     member.notice("new")
     await eventually(lambda: member.notes)
     assert member.proposed() == [["new"]]
+
+
+async def test_what_is_seen_late_was_written_before(member):
+    """Another one has written it down already, and stands for it; what it has not, is new."""
+    member.notice("seen by both")
+    entry = chronicle.record(member.chronicler._pending)
+    member.chronicler._pending.clear()
+    member.commit(entry)
+    await asyncio.sleep(0)
+    member.notice("seen by both")
+    member.notice("seen by both")
+    member.lead(US)
+    await eventually(lambda: member.notes)
+    assert member.proposed() == [["seen by both"]]
+
+
+async def test_who_leads_writes_what_happens_again(member):
+    """A failover soon after that of another leader has the same notices."""
+    member.notice("promoted")
+    entry = chronicle.record(member.chronicler._pending)
+    member.chronicler._pending.clear()
+    member.commit(entry)
+    await asyncio.sleep(0)
+    member.lead(US)
+    member.notice("promoted")
+    await eventually(lambda: member.notes)
+    assert member.proposed() == [["promoted"]]
+
+
+async def test_a_notice_that_waits_for_a_save_is_no_news(member):
+    """Who reads the log late applies a switch and its event at once; the notice comes behind."""
+    member.notice("switched")
+    entry = chronicle.record(member.chronicler._pending)
+    member.chronicler._pending.clear()
+    member.now += 60_000
+    asyncio.get_running_loop().call_soon(member.notice, "switched")
+    member.commit(entry)
+    await asyncio.sleep(0)
+    member.lead(US)
+    member.notice("new")
+    await eventually(lambda: member.notes)
+    assert member.proposed() == [["new"]]
+
+
+async def test_a_switch_is_known_by_where_it_leads(member):
+    """Who was away for two switches learns of one, which never was."""
+    for event in (Event(0, 1, "+switch-master", f"m {way}", "m") for way in ("a 1 b 1", "b 1 c 1")):
+        member.commit(chronicle.record([event]))
+    member.notice("m a 1 c 1", "+switch-master")
+    member.notice("m c 1 d 1", "+switch-master")
+    member.lead(US)
+    await eventually(lambda: member.notes)
+    assert member.proposed() == [["m c 1 d 1"]]
+
+
+async def test_the_nearest_in_time_is_meant(member):
+    """What only we have seen long ago does not stay in the place of what all have seen."""
+    member.notice("again")
+    member.now += 60_000
+    member.notice("again")
+    member.commit(chronicle.record([member.chronicler._pending[-1]]))
+    member.lead(None)
+    member.lead(US)
+    member.notice("new")
+    await eventually(lambda: member.notes)
+    assert member.proposed() == [["new"]]
+
+
+async def test_twice_in_one_moment_is_once(room):
+    """The log would take only one of them, and the other be proposed for ever."""
+    for _ in range(2):
+        room.now -= 1
+        room.notice("a")
+    await eventually(lambda: room.told and not room.chronicler._pending)
+    assert room.proposed() == [["a"]]
+
+
+async def test_a_batch_has_no_more_than_the_history(room):
+    """Or its first events would be gone before anybody could be told."""
+    room.state.settings.event_history = 2
+    for text in ("a", "b", "c"):
+        room.notice(text)
+    await eventually(lambda: len(room.told) == 3)
+    assert room.told == ["a", "b", "c"]
+    assert room.written() == ["b", "c"]
 
 
 async def test_what_is_not_committed_is_proposed_again(member):

@@ -15,6 +15,7 @@ from sentinel_py.core.messages import Committed, DownAnswer, Installed, Notice
 from sentinel_py.core.model import Replica, Role
 
 from . import fence_rules
+from .history_rules import HistoryRules
 from .raft_rules import Promises, RaftRules
 from .violation import Violation
 
@@ -62,6 +63,7 @@ class Checkers:
         self._addresses = {}  # (master, config epoch) -> address
         self._forced = set()
         self._raft = RaftRules()
+        self.history = HistoryRules(layout)
         self.promises = Promises() if layout.is_raft and layout.replicates else None
         self.cluster = None
         self.listeners = []
@@ -76,6 +78,7 @@ class Checkers:
         self._trace(life.name, f"started, epoch {life.state.current_epoch}")
         book = self._book(life)
         self._raft.started(life)
+        self.history.started(life)
         _check_restored(life, book)
         _check_acknowledged(life, book)
         book.epochs = _epochs(life.state)
@@ -101,6 +104,7 @@ class Checkers:
     def fed(self, life, event):
         """Something comes from the Raft log, or about the cluster, to the core."""
         self._raft.fed(life, event)
+        self.history.fed(life, event)
         match event:
             case Committed(index, _, entry):
                 self._trace(life.name, f"applies {index} {entry}")
@@ -112,6 +116,7 @@ class Checkers:
 
     def proposed(self, life, effect):
         self._trace(life.name, f"proposes {effect.entry}")
+        self.history.proposed(life, effect.entry)
         is_own = isinstance(effect.entry, Claim) and not effect.entry.forced
         if is_own and self._book(life).is_tilted:
             raise Violation("no action in tilt", f"{life.name} claims {effect.entry.master}")
@@ -125,6 +130,7 @@ class Checkers:
 
     def check_end(self, cluster):
         """What operators were promised holds on all members, once all is well."""
+        self.history.check_end(cluster)
         if self.promises is None:
             return
         self._check_same_state(cluster)
@@ -184,6 +190,12 @@ class Checkers:
             raise Violation("no action in tilt", f"{life.name}: {notice.name} {notice.text}")
         for listener in self.listeners:
             listener(life, notice.name)
+
+    def saw(self, life, event):
+        self.history.saw(life, event)
+
+    def recorded(self, life, events):
+        self.history.recorded(life, events)
 
     def sent(self, life, effect):
         for it in effect.requests:
@@ -328,9 +340,10 @@ def _voted(life, candidate, epoch):
 
 
 def _logged(state):
-    """What the log has made of each master, but for the id voted for, which no file keeps."""
-    masters = json.loads(snapshot.dump(state))["masters"]
-    return {it["name"]: it | {"leader": None} for it in masters}
+    """What the log has made, but for the ids voted for, which no file keeps."""
+    document = json.loads(snapshot.dump(state))
+    masters = {it["name"]: it | {"leader": None} for it in document["masters"]}
+    return masters, document.get("history")
 
 
 def _epochs(state):

@@ -97,6 +97,7 @@ class Cluster:
                 f"sentinel down-after-milliseconds {MASTER_NAME} {layout.down_after_ms}",
                 f"sentinel failover-timeout {MASTER_NAME} {layout.failover_timeout_ms}",
                 f"sentinel parallel-syncs {MASTER_NAME} {layout.parallel_syncs}",
+                f"sentinel event-history {layout.events_kept}",
                 *(self._raft_lines() if layout.is_raft else ()),
                 "",
             )

@@ -10,10 +10,8 @@ says.
 from .violation import Violation
 
 LEASE_MIN_MS, LEASE_MAX_MS = 250, 1_000
-"""A third of down-after, within these: so long a member without a majority lets writes be."""
-
-SEEN_LATE_MS = 270
-"""So much later than the last contact a member tells us that it has no majority, or later yet."""
+"""A third of down-after, within these: so long a member without a majority lets writes be. A leader
+had contact until it lost the majority; others had it earlier, and have the same time here."""
 
 ORDER_MS = 150
 
@@ -49,7 +47,6 @@ def _should_fence(world, life, name, old):
         world.scheduler.now_us >= it.disturbed_us + STEADY_MS * 1000
         for it in (life.process, old.server.process, world.network)
     )
-    due_at = raft.lost_at + max(0, lease_ms - SEEN_LATE_MS)
-    last_order_at = max(due_at, link.up_at)
+    last_order_at = max(raft.lost_at + lease_ms, link.up_at)
     is_told = link.is_up and link.ok_at >= max(last_order_at + ORDER_MS, life.now() - ANSWERED_MS)
     return is_here and is_steady and is_told

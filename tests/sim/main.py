@@ -12,6 +12,7 @@ from itertools import chain, count, islice, repeat
 
 from .faults import make_plan
 from .mutants import MUTANTS
+from .mutants_history import HISTORY_MUTANTS
 from .mutants_raft import RAFT_MUTANTS
 from .plan import Kind
 from .run import shrink, simulate
@@ -26,7 +27,7 @@ ONCE_BAD = (
 )
 """Seeds that have found a bug, with their kind; they are run again with every lot."""
 
-ALL_MUTANTS = (*MUTANTS, *RAFT_MUTANTS)
+ALL_MUTANTS = (*MUTANTS, *RAFT_MUTANTS, *HISTORY_MUTANTS)
 MUTANT_RUNS_MAX = 100
 
 

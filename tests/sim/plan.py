@@ -38,6 +38,10 @@ MOMENTS = tuple(
 """Bad moments for something to happen: a failover is at its most delicate there."""
 
 
+EVENTS_KEPT = (15, 60, 1000)
+"""Worlds see about a hundred events, so that the history is full in some."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """How large a cluster is, and how it is configured."""
@@ -49,6 +53,7 @@ class Layout:
     replicates: bool = True
     fences: bool = False
     compact_entries: int = 2000
+    events_kept: int = 1000
     redises: int = 3
     quorum: int = 2
     down_after_ms: int = 1000
@@ -104,6 +109,8 @@ def make_plan(seed, fault_kinds, wanted=None):
     if layout.is_raft and rng.random() < 0.5:
         layout = replace(layout, fences=True)
         losses[0] = _part(rng, layout, losses[0])
+    events_kept = Random(f"events {seed}").choice(EVENTS_KEPT)
+    layout = replace(layout, events_kept=events_kept)
     return Plan(layout, rng.random() < 0.2, faults_ms, (*losses, *others))
 
 

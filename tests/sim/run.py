@@ -11,9 +11,11 @@ import logging
 import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from sentinel_py.raft import engine
 
+from . import history_rules
 from .checkers import Checkers
 from .clients import Writer
 from .cluster import World
@@ -157,6 +159,8 @@ def _run(world, checkers, plan):
         world.run_ms(STUCK_MAX_MS)
     if len(writer.acknowledged) == written:
         raise Violation("clients find the master", "nothing was written after healing")
+    unwritten = partial(checkers.history.unwritten, stage.cluster)
+    _await_end_of(unwritten, world, history_rules.WRITTEN, STUCK_MAX_MS)
     _await_end_of(stage.cluster.lag, world, "all come to the end of the log", STUCK_MAX_MS)
     checkers.check_end(stage.cluster)
     return healing_ms

@@ -1,9 +1,9 @@
 """A machine with one sentinel of the product on it.
 
 The product's own parts are joined here as `daemon` joins them: core, node, links, server,
-commands, notifier, config file, Raft member. In the place of the real clock, disk and log stand
-those of the simulation. The rule it guards: nothing of the product is imitated, and whatever it
-tells anybody is seen by the observer at that moment.
+commands, notifier, history, config file, Raft member. In the place of the real clock, disk and log
+stand those of the simulation. The rule it guards: nothing of the product is imitated, and whatever
+it tells anybody is seen by the observer at that moment.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from sentinel_py.config import config, directives, rewrite
 from sentinel_py.core import views
 from sentinel_py.core.model import State
 from sentinel_py.core.sentinel import Sentinel
+from sentinel_py.history import Chronicler
 from sentinel_py.links import LinkOptions, Links
 from sentinel_py.node import Node
 from sentinel_py.notify import Notifier
@@ -35,6 +36,9 @@ from .machine import Machine
 
 CONFIG_FILE = "/data/sentinel.conf"
 RAFT_FOLDER = "/data/raft"
+
+WORLD_BEGAN_AT_MS = 1_700_000_000_000
+"""What the calendar says when a world begins; no clock that jumps goes back to before 1970."""
 
 
 class SentinelHost(Machine):
@@ -82,6 +86,9 @@ class SentinelLife:
         self._acl = Acl.from_config(table)
         self._server = _SimServer(ServerOptions(), table, self._acl, self)
         self.publisher = _SeenNotifier(self, self._server.publish)
+        self.chronicler = Chronicler(self.state, self.node.feed, self.wall_clock)
+        self.chronicler.listen(_SeenEvents(self))
+        self.publisher.listeners.append(self.chronicler.notice)
         task = self.process.loop.create_task(self._server.start())
         task.add_done_callback(asyncio.Future.result)
         self.node.start()
@@ -100,6 +107,9 @@ class SentinelLife:
 
     def now(self):
         return self.process.now_us // 1000
+
+    def wall_clock(self):
+        return WORLD_BEGAN_AT_MS + self.now()
 
     def save(self, state):
         self.process.stall(self.machine.sync_us)
@@ -127,6 +137,7 @@ class SentinelLife:
     def feed(self, event):
         self.machine.observer.fed(self, event)
         self.node.feed(event)
+        self.chronicler.look()
 
     def save_state(self):
         return self.save(self.state)
@@ -290,3 +301,19 @@ class _SeenNotifier(Notifier):
     def notice(self, notice):
         self._life.machine.observer.notice(self._life, notice)
         super().notice(notice)
+
+
+class _SeenEvents:
+    """A listener of the history, as webhooks are, that shows it all to the observer."""
+
+    def __init__(self, life):
+        self._life = life
+
+    def seen(self, event):
+        self._life.machine.observer.saw(self._life, event)
+
+    def recorded(self, events):
+        self._life.machine.observer.recorded(self._life, events)
+
+    def lead_changed(self, leads):
+        pass

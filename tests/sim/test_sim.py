@@ -95,7 +95,13 @@ def test_unsaved_vote_is_found_and_shrunk():
         assert len(numbers) <= 3
 
 
-@pytest.mark.parametrize("name", ["the Raft journal is not synced", "the choice is not logged"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("the Raft journal is not synced", "the choice is not logged"),
+        *("an event that was proposed twice is written twice", "a snapshot has no history"),
+    ],
+)
 def test_raft_mutants_are_found(name):
     """Bugs of the Raft side are caught by the checker that is named with them."""
     (mutant,) = (it for it in ALL_MUTANTS if it.name == name)
