@@ -367,6 +367,10 @@ class Member:
             wanted |= dict.fromkeys(self.listed)
         if self.phase in (Phase.PREPARED, Phase.MEMBER):
             wanted |= dict.fromkeys(it for it in self.addresses.values() if it)
+        if self.phase is Phase.MEMBER:
+            # Raft's thesis, 4.1: candidates and leaders are answered, members by our log or not. It
+            # may end with their removal, which the others never got, and they must tell us so.
+            wanted |= dict.fromkeys(self.peers.callers())
         own = self.own_address if self.phase is Phase.MEMBER else self.state.settings.raft_self
         self.peers.dial(it for it in wanted if it != own)
 
@@ -457,6 +461,12 @@ class Member:
             return
         if self.addresses.get(peer.run_id, peer.address) != peer.address:
             self.learn_address(peer.run_id, peer.address)
+        elif peer.run_id not in self.addresses:
+            self._dial()
+
+    def parted(self, peer: Introduction) -> None:
+        if self.phase is Phase.MEMBER and peer.run_id not in self.addresses:
+            self._dial()
 
     def connected(self, run_id: str) -> None:
         if self.driver:

@@ -33,6 +33,9 @@ LAST_RETRY_S = 0.5
 
 _SAME_ONE = "it is this sentinel itself, or one that is reached already"
 
+MAX_CALLERS = 16
+"""Sentinels that talk to us and are no members by our log: few can be, and each has us dial it."""
+
 ANSWER_WITHIN_S = 3.0
 """As long as a host that is not reached is held for slow."""
 
@@ -53,6 +56,9 @@ class Owner(Protocol):
     def disconnected(self, run_id: str) -> None: ...
     def died(self, run_id: str) -> None:
         """The process of this peer has ended for certain."""
+
+    def parted(self, peer: Introduction) -> None:
+        """The stream on which this peer has told us things is over."""
 
     def received(self, run_id: str, message: bytes) -> None: ...
     def asked(self, run_id: str, question: Question) -> Answer | asyncio.Future[Answer]: ...
@@ -94,7 +100,8 @@ class Peers:
     def close(self) -> None:
         self.dial(())
         self._greeting.clear()
-        for stream in list(self._incoming.values()):
+        streams, self._incoming = list(self._incoming.values()), {}
+        for stream in streams:
             stream.close()
 
     def found_at(self, address: str) -> str | None:
@@ -109,6 +116,12 @@ class Peers:
         """Whether it is known who is there, or that whoever is there will not talk to us."""
         dialer = self._dialers.get(address)
         return dialer is not None and (dialer.found is not None or dialer.was_refused)
+
+    def callers(self) -> list[str]:
+        """Where those of our cluster say to be reached that talk to us, members or not."""
+        streams = list(self._incoming.values())
+        fellows = (it.peer.address for it in streams if _is_of_one_cluster(it.own, it.peer))
+        return [address for address in fellows if address][-MAX_CALLERS:]
 
     def announced(self, run_id: str) -> str:
         """Where the sentinel with this id says that it can be reached; empty if it is not here."""
@@ -242,6 +255,7 @@ class Peers:
     def lost(self, stream: Incoming) -> None:
         if self._incoming.get(stream.peer.run_id) is stream:
             del self._incoming[stream.peer.run_id]
+            self._owner.parted(stream.peer)
 
 
 def _is_of_one_cluster(own: Introduction, peer: Introduction | None) -> bool:

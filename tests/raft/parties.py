@@ -27,7 +27,7 @@ class Party:
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.links_up, self.messages, self.met_ids, self.questions = [], [], [], []
-        self.dead = []
+        self.dead, self.parted_ids = [], []
         self.peers = Peers(self, LinkOptions(), Random(1))
         self.server = None
 
@@ -72,6 +72,9 @@ class Party:
 
     def met(self, peer):
         self.met_ids.append(peer.run_id)
+
+    def parted(self, peer):
+        self.parted_ids.append(peer.run_id)
 
     def connected(self, run_id):
         self.links_up.append(run_id)

@@ -11,6 +11,7 @@ from serving import Client, eventually
 from sentinel_py.raft import framing, questions
 from sentinel_py.raft.framing import MAX_BYTES, FrameReader, Kind
 from sentinel_py.raft.handshake import WORDS, End, Introduction, is_proof, parse, proof
+from sentinel_py.raft.peers import MAX_CALLERS
 from sentinel_py.raft.questions import AskStanding, Commit, No, Prepare, Standing, Yes
 from sentinel_py.resp import OK, ProtocolError
 
@@ -168,6 +169,36 @@ async def test_a_stream_that_breaks_comes_back():
         await eventually(lambda: a.links_up == ["b"])
         a.peers.send("b", b"kept")
         await eventually(lambda: b.messages == [("a", b"kept")])
+
+
+async def test_who_talks_to_us_is_known_until_the_stream_ends():
+    """A leader that is no member by our log has to be dialled, or it never gets our answers."""
+    async with parties(Party("a"), Party("b")) as (a, b):
+        a.peers.dial([b.address])
+        await eventually(lambda: a.links_up == ["b"])
+        assert b.peers.callers() == [a.address]
+        a.peers.dial([])
+        await eventually(lambda: b.parted_ids == ["a"])
+        assert b.peers.callers() == []
+
+
+async def test_few_are_dialled_because_they_talk_to_us():
+    """Those of our cluster, and of them the latest; and nobody when we end."""
+    stranger = Party("x", cluster="")
+    fellows = [Party(f"c{number}") for number in range(MAX_CALLERS + 1)]
+    async with parties(Party("b")) as (b,):
+        try:
+            for other in (stranger, *fellows):
+                other.peers.dial([b.address])
+            await eventually(lambda: len(b.met_ids) == 1 + len(fellows))
+            await eventually(lambda: all(it.links_up for it in fellows))
+            assert len(b.peers.callers()) == MAX_CALLERS
+            assert stranger.address not in b.peers.callers()
+            b.peers.close()
+            assert b.parted_ids == []
+        finally:
+            for other in (stranger, *fellows):
+                await other.stop()
 
 
 async def test_a_peer_that_ended_is_told_from_one_that_is_cut_off():

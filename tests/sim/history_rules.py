@@ -188,11 +188,14 @@ class HistoryRules:
         """What is still to be written down; None if nothing is.
 
         A switch is known to whoever lived when it was made: one that reads of it again after a
-        restart knows it from its config file, and if nobody else has seen it, nobody can tell.
+        restart knows it from its config file. So it is lost if the power of the one that led goes
+        before it has written it down, and the same one leads again: nobody else writes then.
         """
         for sentinel in cluster.ours:
             life, book = sentinel.life, self._book(sentinel.life)
             if life.votes_by_log:
+                if not life.state.raft.leads:
+                    continue
                 written = Counter(it.text for it in self._events.values() if it.name == SWITCH)
                 missing = Counter(book.switches) - written
             else:
