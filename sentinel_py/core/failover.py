@@ -372,7 +372,9 @@ def complete(turn: Turn, master: Master, epoch: int, address: Address) -> None:
         switch(turn, master, address, as_leader=attempt is not None)
     if attempt is not None:
         _reconfigure_others(turn, master, attempt)
-    requests.say_hello_to_all(turn, master)
+    for instance in master.instances():
+        if not fencing.is_mute(instance):
+            requests.say_hello(turn, instance)
 
 
 def _reconfigure_others(turn: Turn, master: Master, attempt: Failover) -> None:

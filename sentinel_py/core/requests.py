@@ -71,11 +71,6 @@ def say_hello(turn: Turn, instance: Instance) -> None:
         )
 
 
-def say_hello_to_all(turn: Turn, master: Master) -> None:
-    for instance in master.instances():
-        say_hello(turn, instance)
-
-
 def hello_payload(state: State, master: Master, local_ip: str) -> str:
     """Our hello about ``master``: who and where we are, and what we hold to be its address."""
     settings = state.settings

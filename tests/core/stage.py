@@ -13,7 +13,7 @@ from collections.abc import Callable
 from random import Random
 
 from sentinel_py.core import roster
-from sentinel_py.core.ledger import Claim, Switch
+from sentinel_py.core.ledger import Claim, Finish, Switch
 from sentinel_py.core.messages import (
     ChannelMessage,
     Close,
@@ -475,7 +475,11 @@ class Stage:
         self.do_claimed(epoch, master)
         self.commit(Switch(master, int(epoch), node.host, node.port, node.host))
 
-    def commit(self, entry: Claim | Switch) -> None:
+    def do_finished(self, epoch="1", master="mymaster"):
+        """``finished epoch=1``: another leader has told all replicas."""
+        self.commit(Finish(master, int(epoch)))
+
+    def commit(self, entry: Claim | Switch | Finish) -> None:
         self.committed += 1
         self.step(Committed(self.committed, f"x:{self.committed}", entry))
 
