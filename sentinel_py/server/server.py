@@ -1,8 +1,8 @@
 """The listening server: its clients, its subscribers and what it counts.
 
-Connections are handled in `session`, sockets are opened in `listeners`. The rule guarded: a client
-is in `clients` from the moment it is admitted until its connection is lost, and nothing of it
-stays.
+Connections are handled in `session`, sockets are opened in `listeners`, TLS begins in `doorway`.
+The rule guarded: a client is in `clients` from the moment it is admitted until its connection is
+lost, and nothing of it stays.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sentinel_py.acl.log import Reason
 from sentinel_py.resp import to_bytes
 from sentinel_py.server.client_list import describe_client
 from sentinel_py.server.commands import CommandTable, Host
+from sentinel_py.server.doorway import Doorway
 from sentinel_py.server.info import Info, Stats
 from sentinel_py.server.listeners import ListenError, listen_tcp, listen_unix, remove_unix_socket
 from sentinel_py.server.options import ServerOptions
@@ -77,9 +78,11 @@ class Server:
         self._info: Info | None = None
         # `ticked_at` is now, but for up to a second: good enough for ages, and free.
         self.started_at = self.ticked_at = self.now()
-        self._ssl_context = ssl_context
         self._next_client_id = 1
         self._listeners: list[asyncio.Server] = []
+        self.doorway = Doorway(
+            lambda: Session(self), ssl_context, is_full=self._is_full, turn_away=self._shut_out
+        )
         self._housekeeping: asyncio.TimerHandle | None = None
         self._http_warned_at: int | None = None
         # A clock that stands still while requests that came together are carried out.
@@ -95,15 +98,12 @@ class Server:
         plain, encrypted = self._open_sockets()
         loop = asyncio.get_running_loop()
         self.instant = loop.time
-        for sockets, context in ((plain, None), (encrypted, self._ssl_context)):
-            for opened in sockets:
-                listener = await loop.create_server(
-                    lambda: Session(self),
-                    sock=opened,
-                    ssl=context,
-                    backlog=self.options.tcp_backlog,
-                )
-                self._listeners.append(listener)
+        for opened in plain:
+            listener = await loop.create_server(
+                lambda: Session(self), sock=opened, backlog=self.options.tcp_backlog
+            )
+            self._listeners.append(listener)
+        self.doorway.open(encrypted)
         self._keep_house()
 
     def _open_sockets(self) -> tuple[list[socket.socket], list[socket.socket]]:
@@ -127,6 +127,7 @@ class Server:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
+        self.doorway.close()
         for session in list(self.clients.values()):
             session.abort()
         if self.options.unixsocket:
@@ -148,7 +149,7 @@ class Server:
     def permissions_changed(self) -> None:
         """Make all connections comply with the ACL as it is now."""
         self.newcomer = None
-        for session in list(self.clients.values()):
+        for session in [*self.doorway.coming, *self.clients.values()]:
             user = session.user
             if self.acl.holds(user) and user.may_keep(session.channels, session.patterns):
                 session.refresh()
@@ -175,7 +176,8 @@ class Server:
 
     def admit(self, session: Session, transport: asyncio.Transport) -> None:
         """Register a new client, or tell it why it may not come in."""
-        if len(self.clients) >= self.options.maxclients:
+        self.doorway.coming.pop(session, None)
+        if self._is_full():
             self._turn_away(session, transport, b"-ERR max number of clients reached\r\n")
         elif self._is_protected_from(session):
             self._turn_away(session, transport, _PROTECTED)
@@ -184,6 +186,9 @@ class Server:
             self._next_client_id += 1
             self.clients[session.client_id] = session
             self.stats.connections += 1
+
+    def _is_full(self) -> bool:
+        return len(self.clients) + len(self.doorway.coming) >= self.options.maxclients
 
     def _is_protected_from(self, session: Session) -> bool:
         if not self.options.protected_mode or not self.acl.default.nopass:
@@ -194,6 +199,11 @@ class Server:
         self.stats.rejected_connections += 1
         transport.write(text)
         session.close()
+
+    def _shut_out(self, connection: socket.socket) -> None:
+        """Close one too many on the TLS port; to tell it why would take a handshake."""
+        self.stats.rejected_connections += 1
+        connection.close()
 
     def forget(self, session: Session) -> None:
         self.clients.pop(session.client_id, None)

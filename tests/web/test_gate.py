@@ -13,6 +13,7 @@ from aiohttp import web
 from e2e.certificates import make_pair
 
 from sentinel_py.local import as_async, eventually_async
+from sentinel_py.server import doorway
 from sentinel_py.server.listeners import listen_tcp
 from sentinel_py.server.options import ServerOptions
 from sentinel_py.web import gate
@@ -159,7 +160,7 @@ async def test_a_handshake_takes_a_place(few, contexts):
 @needs_openssl
 async def test_a_handshake_has_a_deadline(few, contexts, monkeypatch):
     """After that its place is free."""
-    monkeypatch.setattr(gate, "HANDSHAKE_WITHIN_S", 0.1)
+    monkeypatch.setattr(doorway, "HANDSHAKE_WITHIN_S", 0.1)
     async with gated(contexts[0]) as (port, refused):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"\x16\x03\x01")
