@@ -63,4 +63,9 @@ def test_a_vote_is_on_disk_before_anybody_hears_of_it(redis_cluster, sentinels, 
     assert int(leader_epoch) >= int(epoch) or leader == "*"
     new_master(sentinels, redis_cluster.master)
     eventually(lambda: master_row(sentinel)["flags"] == "master", FAILOVER_WITHIN_MS)
-    assert all(ask(one, "SENTINEL", "CKQUORUM", NAME).startswith("OK 3 usable") for one in others)
+    # The others may not have reached it again yet.
+    eventually(
+        lambda: all(
+            ask(one, "SENTINEL", "CKQUORUM", NAME).startswith("OK 3 usable") for one in others
+        )
+    )
