@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from .values import dataclass
+from sentinel_py.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

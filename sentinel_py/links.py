@@ -36,8 +36,7 @@ from sentinel_py.core.messages import (
 from sentinel_py.core.model import LinkKind
 from sentinel_py.resolver import is_numeric
 from sentinel_py.resp import ProtocolError, encode_command, parse_integer, to_text
-
-from .values import dataclass
+from sentinel_py.values import dataclass
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 """Far above the INFO of a server with thousands of replicas; what one bad link may cost us."""

@@ -15,8 +15,7 @@ from contextlib import suppress
 from typing import Final
 
 from sentinel_py.core.messages import Level
-
-from .values import dataclass
+from sentinel_py.values import dataclass
 
 LEVELS: Final = {level.name.lower(): int(level) for level in Level} | {"nothing": len(Level)}
 """The words of ``loglevel``, and the lowest level that each lets through."""

@@ -17,8 +17,7 @@ from typing import Final
 
 from sentinel_py.core.messages import Level, Notice
 from sentinel_py.core.model import Constants
-
-from .values import dataclass
+from sentinel_py.values import dataclass
 
 MAX_QUEUE = 256
 """Jobs kept, as in Sentinel: a storm of notices must not grow without end."""

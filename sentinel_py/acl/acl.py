@@ -14,8 +14,7 @@ from sentinel_py.acl.rules import RuleError, UnknownNameError
 from sentinel_py.acl.user import User, merge_selectors
 from sentinel_py.resp import to_text
 from sentinel_py.server.commands import CommandTable
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 DEFAULT_USER = "default"
 _DEFAULT_USER_RULES = ("+@all", "~*", "&*", "on", "nopass")

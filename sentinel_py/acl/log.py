@@ -6,7 +6,7 @@ client that tries again and again does not push out what else happened.
 
 from enum import Enum
 
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 GROUPING_MS = 60_000
 # How many of the latest entries are compared with a new one.

@@ -16,8 +16,7 @@ from dataclasses import field, replace
 from sentinel_py.core.glob import glob_match
 from sentinel_py.resp import to_bytes
 from sentinel_py.server.commands import CATEGORIES, Channels, Command
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 _TEXT_AFTER_ALL = (
     "Adding a pattern after the * pattern (or the '{flag}' flag) is not valid and does not have "

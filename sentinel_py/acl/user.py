@@ -17,8 +17,7 @@ from sentinel_py.acl.rules import Permissions, RuleError
 from sentinel_py.quoting import split_args
 from sentinel_py.resp import to_bytes, to_text
 from sentinel_py.server.commands import Channels, Command
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 

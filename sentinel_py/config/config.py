@@ -16,9 +16,8 @@ from sentinel_py.config.kinds import TEXT
 from sentinel_py.config.lines import DirectiveError, Line, join, key_of, quoted, split
 from sentinel_py.config.settings import ACCEPTED, DIRECTIVES, ServerSettings
 from sentinel_py.storage import LOCAL, Disk, cause
+from sentinel_py.values import dataclass
 from sentinel_py.version import REDIS_VERSION
-
-from ..values import dataclass
 
 INCLUDE_DEPTH_MAX = 32  # a file that includes itself must not take the process down
 _BLANKS = " \t\r\n"

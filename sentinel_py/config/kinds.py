@@ -10,8 +10,7 @@ from typing import Generic, TypeVar
 
 from sentinel_py.config.lines import DirectiveError, join, quoted, split
 from sentinel_py.server.options import OutputLimit
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 T = TypeVar("T")
 

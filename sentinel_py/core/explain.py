@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from sentinel_py.core import choice, lineage
 from sentinel_py.core.model import Failover, Master, Phase, Raft, Replica, Role, State, Wait
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

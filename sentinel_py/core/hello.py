@@ -10,8 +10,7 @@ from sentinel_py.core import election, failover, requests, roster
 from sentinel_py.core.messages import Level
 from sentinel_py.core.model import MAX_EPOCH, Address, Master, Peer, State
 from sentinel_py.core.turn import Turn
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 PEERS_MAX = 1_000
 """Peers per master; hello is not authenticated, so somebody may make them up."""

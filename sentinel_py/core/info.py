@@ -14,8 +14,7 @@ from sentinel_py.core import failover, fencing, lineage, requests, roster
 from sentinel_py.core.messages import Level
 from sentinel_py.core.model import DataNode, Dataset, Master, Phase, Reconf, Replica, Role
 from sentinel_py.core.turn import Turn
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 REPLICAS_MAX = 1_000
 """Replicas per master; an INFO that names more comes from no sane server."""

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, fields
 from typing import Any
 
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 ENTRY_MAX_BYTES = 64 * 1024
 """Longer than any order a person gives; a log of such entries stays readable and small."""

@@ -11,8 +11,7 @@ from enum import Enum, IntEnum
 
 from sentinel_py.core.ledger import Delivered, Entry, Record
 from sentinel_py.core.model import LinkKind
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 
 class Level(IntEnum):

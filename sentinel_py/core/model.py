@@ -13,7 +13,7 @@ from dataclasses import field
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 if TYPE_CHECKING:
     from sentinel_py.core.messages import Monitor

@@ -38,8 +38,7 @@ from sentinel_py.core.roster import (
 )
 from sentinel_py.core.turn import Turn
 from sentinel_py.core.views import debug_values, master_named, matching
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 MAX_WAITING = 64
 """MONITOR orders waiting for a name at once: nobody types more, and a script can try again."""

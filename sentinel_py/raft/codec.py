@@ -15,8 +15,7 @@ from typing import Any
 
 from sentinel_py.raft.membership import MEMBERSHIP, NO_OP, REGULAR, change_in
 from sentinel_py.raft.snapshot import Entry
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 COMMAND_LIMIT = 256 * 1024
 """Bytes of a command with its first byte; a batch of entries ends with one of these at most."""

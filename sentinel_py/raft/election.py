@@ -17,8 +17,7 @@ from random import Random
 
 from sentinel_py.raft.codec import Message
 from sentinel_py.raft.guarded import Core, Timing
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 _EARLY_MS = 20, 100
 """How long to wait until an election if the leader is known to be dead."""

@@ -27,8 +27,7 @@ from sentinel_py.raft.membership import REGULAR, Add, Change, change_in, command
 from sentinel_py.raft.proposals import REFUSED_REASON, Done, Outcome, Proposals
 from sentinel_py.raft.replication import Replication
 from sentinel_py.raft.snapshot import FIRST_INDEX, STATE_LIMIT, Snapshot
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 __all__ = ["Done", "Engine", "Outcome", "Role", "StateMachine", "Status", "Timing"]
 

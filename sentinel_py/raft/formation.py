@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from sentinel_py.raft.identity import Phase
 from sentinel_py.raft.questions import Prepare, Standing
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 MEMBERS_MAX = 15
 """More members make each commit slower and survive nothing more that happens in practice."""

@@ -20,8 +20,7 @@ from sentinel_py.raft.codec import BATCH_LIMIT, Message
 from sentinel_py.raft.journal import Journal
 from sentinel_py.raft.membership import MEMBERS_LIMIT, REGULAR, Add, Membership, change_in
 from sentinel_py.raft.snapshot import Entry, Snapshot
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 _VERSION = "0.3.17"
 _METHODS = """

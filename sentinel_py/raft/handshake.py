@@ -16,8 +16,7 @@ from dataclasses import astuple, replace
 from enum import Enum
 
 from sentinel_py.resp import to_bytes
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 VERSION = "1"
 WORD_MAX_LENGTH = 256

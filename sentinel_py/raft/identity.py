@@ -14,8 +14,7 @@ from enum import StrEnum
 from sentinel_py.raft import journal, records
 from sentinel_py.raft.disk import Disk
 from sentinel_py.storage import cause
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 _NAME = "identity"
 _NEW_NAME = "identity.new"

@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 from sentinel_py.raft.guarded import Core
 from sentinel_py.raft.proposals import Done
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 TIMEOUT_MS = 10_000
 """Time for a snapshot over a slow line; who has not caught up by then can be added again."""

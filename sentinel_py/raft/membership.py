@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sentinel_py.raft.snapshot import Entry
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 REGULAR, NO_OP, MEMBERSHIP = b"\0", b"\1", b"\2"
 """The first byte of a command says what it is."""

@@ -11,8 +11,7 @@ from dataclasses import asdict
 
 from sentinel_py.raft import records
 from sentinel_py.resp import ProtocolError
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

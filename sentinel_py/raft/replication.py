@@ -18,8 +18,7 @@ from sentinel_py.raft import snapshot as snapshots
 from sentinel_py.raft.codec import Message
 from sentinel_py.raft.guarded import Core
 from sentinel_py.raft.snapshot import STATE_LIMIT, Entry, Snapshot, SnapshotError
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 _RESEND_PAUSE_MS = 5
 """A follower that refuses again and again is not answered more often."""

@@ -11,7 +11,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 STATE_LIMIT = 16 * 1024 * 1024
 """Bytes of a state: it is kept in memory, and sent to a member that lags behind in one go."""

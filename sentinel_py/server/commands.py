@@ -14,8 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from sentinel_py.resp import Error, Reply, Simple, to_text
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 if TYPE_CHECKING:
     from sentinel_py.server.session import Session

@@ -22,9 +22,8 @@ from sentinel_py.server.client_commands import BAD_NAME, CLIENT_COMMAND, is_prin
 from sentinel_py.server.command_docs import COMMAND_COMMAND
 from sentinel_py.server.commands import Answer, Command, Docs, Lasts
 from sentinel_py.server.pubsub import PUBSUB_COMMANDS
+from sentinel_py.values import dataclass
 from sentinel_py.version import REDIS_VERSION
-
-from ..values import dataclass
 
 if TYPE_CHECKING:
     from sentinel_py.server.session import Session

@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import sentinel_py
 from sentinel_py.acl.log import Reason
 from sentinel_py.resp import to_bytes
+from sentinel_py.values import dataclass
 from sentinel_py.version import REDIS_VERSION
-
-from ..values import dataclass
 
 if TYPE_CHECKING:
     from sentinel_py.server.ready import Moment

@@ -13,8 +13,7 @@ import re
 from dataclasses import replace
 
 from sentinel_py.resp import Reply, Set, Simple
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 _TERMS = re.compile(r"\.\.\.|[\[\]<>|]|[^\s\[\]<>|]+")
 

@@ -2,8 +2,7 @@
 
 from sentinel_py.acl.log import DEFAULT_MAX_ENTRIES
 from sentinel_py.server.request_parser import DEFAULT_MAX_BULK_BYTES, DEFAULT_MAX_REQUEST_BYTES
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 MEGABYTE = 1024 * 1024
 

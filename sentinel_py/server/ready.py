@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable
 
 from sentinel_py.resp import RESP2, RESP3
 from sentinel_py.server.commands import Command, Lasts
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 MAX_READY_BYTES = 4 * 1024 * 1024
 """All that is held; MASTERS with some thousand masters is not longer. When it is full, it is

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from sentinel_py.resp import NOT_AN_INTEGER, OK, SYNTAX_ERROR, Error, Set, parse_integer, to_text
 from sentinel_py.server.commands import Answer
-
-from ..values import dataclass
+from sentinel_py.values import dataclass
 
 if TYPE_CHECKING:
     from sentinel_py.server.session import Session
