@@ -8,7 +8,6 @@ import os
 import resource
 import shutil
 import socket
-import ssl
 import struct
 
 import pytest
@@ -49,12 +48,7 @@ def on_both_loops(scenario):
 @pytest.fixture(scope="module")
 def contexts(tmp_path_factory):
     """The server's and a client's side of TLS."""
-    pair = make_pair(tmp_path_factory.mktemp("certificates"), "here")
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(pair.cert, pair.key)
-    client = ssl.create_default_context(cafile=pair.authority)
-    client.check_hostname = False
-    return server, client
+    return make_pair(tmp_path_factory.mktemp("certificates"), "here").contexts()
 
 
 @pytest.fixture

@@ -46,6 +46,12 @@ class Room:
         self.now += 1
         self.chronicler.notice(Notice(level, name, text, master=master))
 
+    def written_elsewhere(self):
+        """The entry by which another one has written down what is seen here."""
+        entry = chronicle.record(self.chronicler._pending)
+        self.chronicler._pending.clear()
+        return entry
+
     def written(self):
         return [event.text for event in self.state.history.events]
 
@@ -164,8 +170,7 @@ async def test_a_new_leader_writes_what_the_old_one_could_not(member):
 async def test_a_new_leader_does_not_repeat_the_old_one(member):
     """What it has seen a little later than the leader wrote is the same event."""
     member.notice("seen by both")
-    entry = chronicle.record(member.chronicler._pending)
-    member.chronicler._pending.clear()
+    entry = member.written_elsewhere()
     member.commit(entry)
     member.now += 500
     member.notice("seen by both")
@@ -179,8 +184,7 @@ async def test_a_new_leader_does_not_repeat_the_old_one(member):
 async def test_what_is_seen_late_was_written_before(member):
     """Another one has written it down already, and stands for it; what it has not, is new."""
     member.notice("seen by both")
-    entry = chronicle.record(member.chronicler._pending)
-    member.chronicler._pending.clear()
+    entry = member.written_elsewhere()
     member.commit(entry)
     await asyncio.sleep(0)
     member.notice("seen by both")
@@ -193,8 +197,7 @@ async def test_what_is_seen_late_was_written_before(member):
 async def test_who_leads_writes_what_happens_again(member):
     """A failover soon after that of another leader has the same notices."""
     member.notice("promoted")
-    entry = chronicle.record(member.chronicler._pending)
-    member.chronicler._pending.clear()
+    entry = member.written_elsewhere()
     member.commit(entry)
     await asyncio.sleep(0)
     member.lead(US)
@@ -206,8 +209,7 @@ async def test_who_leads_writes_what_happens_again(member):
 async def test_a_notice_that_waits_for_a_save_is_no_news(member):
     """Who reads the log late applies a switch and its event at once; the notice comes behind."""
     member.notice("switched")
-    entry = chronicle.record(member.chronicler._pending)
-    member.chronicler._pending.clear()
+    entry = member.written_elsewhere()
     member.now += 60_000
     asyncio.get_running_loop().call_soon(member.notice, "switched")
     member.commit(entry)

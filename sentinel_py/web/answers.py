@@ -67,6 +67,13 @@ def error(status: int, text: str, headers: Mapping[str, str] | None = None) -> w
     return web.json_response({"error": text}, status=status, headers=headers)
 
 
+def natural(text: str, refusal: str) -> int:
+    """A number from 0 on, as ids and counts are; anything else is refused with 400."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        raise Problem(400, refusal)
+    return int(text)
+
+
 class Gatekeeper:
     """What stands before every page; ``failed`` is told the status of each refused login."""
 

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from sentinel_py.core import chronicle
 from sentinel_py.core.model import Event
-from sentinel_py.web.answers import Orders, Problem, as_json
+from sentinel_py.web.answers import Orders, Problem, as_json, natural
 from sentinel_py.web.picture import Object
 
 PATH = "/history"
@@ -54,8 +54,4 @@ def _event(event: Event) -> Object:
 def _number(request: web.Request, name: str, default: int) -> int:
     """A number of the query that cannot be negative."""
     text = request.query.get(name, "")
-    if not text:
-        return default
-    if not (text.isascii() and text.isdecimal() and len(text) < 20):
-        raise Problem(400, f"{name} is not a number from 0 on")
-    return int(text)
+    return natural(text, f"{name} is not a number from 0 on") if text else default

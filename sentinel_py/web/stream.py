@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from sentinel_py.web.answers import Problem
+from sentinel_py.web.answers import Problem, natural
 from sentinel_py.web.feed import MAX_LISTENERS, Event, Feed, TooManyListenersError
 
 PATH = "/events"
@@ -56,8 +56,4 @@ def _as_message(event: Event) -> bytes:
 
 def _since(request: web.Request) -> int | None:
     text = request.headers.get("Last-Event-ID") or request.query.get("since")
-    if not text:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 20):
-        raise Problem(400, "since is not the id of an event")
-    return int(text)
+    return natural(text, "since is not the id of an event") if text else None

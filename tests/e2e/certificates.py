@@ -1,5 +1,6 @@
 """Certificates for one test run, made by the `openssl` command: an authority and what it signed."""
 
+import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,14 @@ class Pair:
     cert: Path
     key: Path
     authority: Path
+
+    def contexts(self):
+        """The server's and a client's side of TLS; the client does not look at names."""
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(self.cert, self.key)
+        client = ssl.create_default_context(cafile=self.authority)
+        client.check_hostname = False
+        return server, client
 
     def directives(self):
         """The lines of a Redis or a sentinel that shows this certificate and wants such."""

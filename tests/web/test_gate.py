@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 import socket
-import ssl
 import struct
 from contextlib import asynccontextmanager, suppress
 
@@ -125,12 +124,7 @@ needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="no opens
 @pytest.fixture(scope="module")
 def contexts(tmp_path_factory):
     """The server's and a client's side of TLS."""
-    pair = make_pair(tmp_path_factory.mktemp("certificates"), "here")
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(pair.cert, pair.key)
-    client = ssl.create_default_context(cafile=pair.authority)
-    client.check_hostname = False
-    return server, client
+    return make_pair(tmp_path_factory.mktemp("certificates"), "here").contexts()
 
 
 @needs_openssl
