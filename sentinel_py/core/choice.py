@@ -25,7 +25,8 @@ def choose(turn: Turn, master: Master, *, takes_stale: bool = False) -> Replica 
     """The best replica to promote: by priority, offset and run id, as the original orders them.
 
     One that a dead leader has promoted already comes first, and so does one that was kept from
-    copying an emptied master; one that says for another reason that it is a master comes last.
+    copying an emptied master. One that was never linked to its master since its start comes behind
+    all that were, and one that says for another reason that it is a master comes last.
     """
     state = turn.state
     candidates = [it for it, reason in _judged(turn, master) if takes_stale or not reason]
@@ -58,10 +59,10 @@ def _standing(replica: Replica) -> int:
     if emptied_at is not None and (replica.detached_at or 0) >= emptied_at:
         return 0
     if replica.role is Role.REPLICA:
-        return 1
+        return 2 if replica.was_never_linked else 1
     lost_at = replica.master.down_at if replica.master.is_down else None
     was_promoted = lost_at is not None and replica.run_id_at < lost_at <= replica.role_at
-    return 0 if was_promoted and not replica.demote else 2
+    return 0 if was_promoted and not replica.demote else 3
 
 
 def is_good(turn: Turn, replica: Replica) -> bool:

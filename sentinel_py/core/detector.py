@@ -256,7 +256,8 @@ def _info_period_ms(constants: Constants, node: DataNode) -> int:
     ):
         return _BUSY_INFO_MS
     is_in_trouble = master.is_down or master.emptied_at is not None
-    if is_in_trouble or attempt or node.master_link_down_ms or node.demote:
+    is_unlinked = node.role is Role.REPLICA and not node.master_link_up
+    if is_in_trouble or attempt or is_unlinked or node.demote:
         return _RETRY_INFO_MS
     return constants.info_period
 

@@ -50,6 +50,7 @@ class Report:
     master_host: str = ""
     master_port: int = 0
     master_link_up: bool = False
+    was_never_linked: bool = False
     priority: int = 100
     offset: int = 0
     announced: bool = True
@@ -68,7 +69,8 @@ def parse(text: bytes) -> Report:
             case "role":
                 report.role = Role.MASTER if value == "master" else Role.REPLICA
             case "master_link_down_since_seconds":
-                # Redis says -1 while a replica has never been connected to its master.
+                # Redis says -1 until the first sync since its start is over.
+                report.was_never_linked = _number(value) < 0
                 report.master_link_down_ms = max(0, _number(value)) * 1000
             case "master_host":
                 report.master_host = value
@@ -197,6 +199,7 @@ def _discover(turn: Turn, master: Master, report: Report) -> None:
 
 def _note_replica(turn: Turn, replica: Replica, report: Report) -> None:
     replica.master_link_down_ms = report.master_link_down_ms
+    replica.was_never_linked = report.was_never_linked
     replica.master_link_up = False
     if report.role is not Role.REPLICA:
         return

@@ -229,6 +229,8 @@ def why_not(state: State, replica: Replica) -> str:
     """Why a replica's data forbid its promotion; empty if they do not, as far as they are known."""
     master = replica.master
     known, data = master.lineage, replica.dataset
+    if replica.was_never_linked and data is not None and data.keys == 0 and _had_keys(master):
+        return "has no data yet, and was never linked to its master"
     if known is None or data is None or not data.replid or not _is_judged(state, master):
         return ""
     if data.is_loading:
@@ -241,6 +243,12 @@ def why_not(state: State, replica: Replica) -> str:
     if 0 < master.shared.max_promotion_lag < lag:
         return f"is {lag} bytes behind offset {known.offset}"
     return ""
+
+
+def _had_keys(master: Master) -> bool:
+    """Whether there is anything that a replica without data would lose."""
+    known, data = master.lineage, master.dataset
+    return bool((known and known.keys) or (data and data.keys))
 
 
 def has_own_data(master: Master) -> bool:

@@ -186,6 +186,7 @@ class Replica(DataNode):
     name: str = field(kw_only=True)
     master_link_down_ms: int = 0
     master_link_up: bool = False
+    was_never_linked: bool = False  # since it was started
     master_host: str = "?"
     master_port: int = 0
     priority: int = 100

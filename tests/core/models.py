@@ -37,6 +37,7 @@ class RedisModel:
     restarts: int = 0
     synced_at: int = 0  # when the link to the followed master comes up
     sync_ms: int = 0
+    linked: int = 1  # no: not yet since its start, and INFO says that in a way of its own
     link_lost_at: int | None = None
     queued: list[tuple[str, ...]] = field(default_factory=list)
 
@@ -86,6 +87,7 @@ class RedisModel:
         assert self.follows
         if link_is_up:
             self.link_lost_at = None
+            self.linked = 1
         elif self.link_lost_at is None:
             self.link_lost_at = now
         lines = [
@@ -98,7 +100,8 @@ class RedisModel:
             f"replica_announced:{int(self.announced)}",
         ]
         if self.link_lost_at is not None:
-            lines.append(f"master_link_down_since_seconds:{(now - self.link_lost_at) // 1000}")
+            since_s = (now - self.link_lost_at) // 1000 if self.linked else -1
+            lines.append(f"master_link_down_since_seconds:{since_s}")
         return lines
 
     def execute(self, args: tuple[str, ...], now: int) -> tuple[Value, bool]:

@@ -65,7 +65,10 @@ def test_empty():
 
 def test_never_connected():
     """Redis says -1 for how long the link has been down when it has never been up."""
-    assert parse(lines("master_link_down_since_seconds:-1")).master_link_down_ms == 0
+    report = parse(lines("master_link_down_since_seconds:-1"))
+    assert (report.was_never_linked, report.master_link_down_ms) == (True, 0)
+    report = parse(lines("master_link_down_since_seconds:0"))
+    assert (report.was_never_linked, report.master_link_down_ms) == (False, 0)
 
 
 def test_lines_that_only_look_alike():
