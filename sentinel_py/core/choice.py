@@ -41,7 +41,7 @@ def stale(turn: Turn, master: Master) -> list[tuple[Replica, str]]:
 def _judged(turn: Turn, master: Master) -> list[tuple[Replica, str]]:
     """The healthy replicas, each with what its data say against its promotion, or nothing."""
     replicas = master.replicas.values()
-    return [(it, lineage.why_not(turn.state, it)) for it in replicas if is_healthy(turn, it)]
+    return [(it, why_stale(turn.state, it, turn.now)) for it in replicas if is_healthy(turn, it)]
 
 
 def _rank(replica: Replica) -> tuple[int, int, int, bool, str]:
@@ -66,7 +66,7 @@ def _standing(replica: Replica) -> int:
 
 
 def is_good(turn: Turn, replica: Replica) -> bool:
-    return is_healthy(turn, replica) and not lineage.why_not(turn.state, replica)
+    return is_healthy(turn, replica) and not why_stale(turn.state, replica, turn.now)
 
 
 def is_healthy(turn: Turn, replica: Replica) -> bool:
@@ -97,15 +97,48 @@ def _why_unheard(constants: Constants, replica: Replica, now: int) -> str:
         return "has never told its INFO"
     if now - replica.info_at > info_age_max_ms:
         return f"told its INFO {now - replica.info_at} ms ago, limit {info_age_max_ms} ms"
+    return ""
+
+
+# How old its data are -----------------------------------------------------------------------------
+
+
+def why_stale(state: State, replica: Replica, now: int) -> str:
+    """Return why a healthy replica's data forbid its promotion; an operator may order it anyway."""
+    return lineage.why_not(state, replica) or _why_behind(replica, now)
+
+
+def _why_behind(replica: Replica, now: int) -> str:
+    """Return whether the replica was without its master for longer than that has been away.
+
+    The original counts from its own SDOWN. A sentinel that starts when the master is long dead has
+    not seen how long, and would refuse every replica for good. So the one that lost the master last
+    says how long ago it was there, however late this sentinel came.
+    """
+    master = replica.master
     lost_ms = replica.master_link_down_ms
-    limit_ms = _lost_for_ms(master, now) + 10 * master.options.down_after_ms
+    away_ms = max(_away_for_ms(master, now), _least_lost_ms(master))
+    limit_ms = away_ms + 10 * master.options.down_after_ms
     if lost_ms > limit_ms:
         return f"was without its master for {lost_ms} ms, limit {limit_ms} ms"
     return ""
 
 
-def _lost_for_ms(master: Master, now: int) -> int:
-    """For how long the master has been none: since its last good reply, or since its role changed.
+def _least_lost_ms(master: Master) -> int:
+    """Return for how long even the replica that was last linked to the master has been without it.
+
+    Zero unless every replica that has spoken is without its master: one that is linked shows that
+    the master is there, and one that never was linked says nothing about it.
+    """
+    told = (it for it in master.replicas.values() if it.info_at is not None and not it.is_down)
+    lost = [
+        it.master_link_down_ms for it in told if it.role is Role.REPLICA and not it.was_never_linked
+    ]
+    return min(lost, default=0)
+
+
+def _away_for_ms(master: Master, now: int) -> int:
+    """Return how long the master has been none: since its last good reply, or its change of role.
 
     Not since SDOWN as in the original: a master that has become a replica is SDOWN so much later
     that with a small down-after its replicas would have been without it for too long by then.

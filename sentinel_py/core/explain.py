@@ -7,7 +7,7 @@ code that decides (``detector``, ``election``, ``choice``) would find so at the 
 
 from __future__ import annotations
 
-from sentinel_py.core import choice, lineage
+from sentinel_py.core import choice
 from sentinel_py.core.model import Failover, Master, Phase, Raft, Replica, Role, State, Wait
 from sentinel_py.values import dataclass
 
@@ -129,7 +129,7 @@ def _replica(state: State, master: Master, now: int) -> Condition:
 
 def why_unfit(state: State, replica: Replica, now: int) -> str:
     """What keeps a replica from being promoted; empty when nothing does."""
-    return choice.why_unhealthy(state, replica, now) or lineage.why_not(state, replica)
+    return choice.why_unhealthy(state, replica, now) or choice.why_stale(state, replica, now)
 
 
 # The failover itself -----------------------------------------------------------------------------
