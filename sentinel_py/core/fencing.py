@@ -41,6 +41,11 @@ LEASE_MAX_MS = 1_000
 LEASE_MIN_MS = 250
 """Less would be over before a second question to the leader has been answered."""
 
+FIRST_CONTACT_MS = 3_000
+"""How long after a start the others may take to be found, to elect and to answer, before a member
+without contact fences. Hosts are not started in the same second, and an election that splits takes
+one and a half. Nobody's promotion counts on a member that has just been started."""
+
 SILENT_AFTER_MS = 250
 """Members ask the leader every 100 ms: who has missed two of these is not in contact."""
 
@@ -133,7 +138,7 @@ def _contact_ends_at(turn: Turn, raft: Raft, master: Master) -> int:
         return raft.contact_at + lease_ms(master)
     if raft.joined_at is None:
         raft.joined_at = turn.now
-    return raft.joined_at + LEASE_MAX_MS
+    return raft.joined_at + FIRST_CONTACT_MS
 
 
 def _hold(turn: Turn, master: Master) -> int:
