@@ -407,6 +407,7 @@ def switch(turn: Turn, master: Master, address: Address, *, as_leader: bool) -> 
     data = master.dataset
     is_paused = catchup.is_on(turn, master.failover)
     roster.trade_places(turn, master, successor)
+    master.switched_at = turn.now
     if master.mandate is not None:
         # By the log, or by a hello that was faster; a switch in another epoch has forestalled it.
         master.mandate.switched = master.mandate.epoch == master.config_epoch
