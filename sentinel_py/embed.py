@@ -388,6 +388,7 @@ class _DiskElsewhere(LocalDisk):
     """Reads a config file whose ``dir`` is not to become the program's."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._dir = os.getcwd()
 
     def change_dir(self, path: str) -> None:

@@ -1,14 +1,16 @@
 """The disk under the config file: reading, and a replacement that is whole or not there at all.
 
 What the lines mean is the business of `config`; nothing here looks into them. `Disk` is what
-`config` needs of a file system, so that a simulator can put its own in the place of `LOCAL`. The
-rule it guards: after `write_atomically` returned, the new text outlives a power failure; before,
-the old one does, and at no time may anybody read it who could not read the old file.
+`config` needs of a file system, so that a simulator can put its own in the place of `LOCAL`. A file
+that no other can be renamed over is written in place (`in_place`). The rule it guards: after
+`write_atomically` returned, the new text outlives a power failure; before, the old one does, and at
+no time may anybody read it who could not read the old file.
 
 Text is UTF-8 with surrogate escapes: any byte that stood in a file comes back as it was.
 """
 
 import contextlib
+import errno
 import glob
 import os
 import stat
@@ -16,16 +18,21 @@ import tempfile
 from collections.abc import Iterator
 from typing import Protocol
 
+from sentinel_py import in_place
+
 _NEW_FILE_MODE = 0o644
 _GROUP_BITS = 0o070
+_NO_RENAME = (errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV)
+"""What a directory or a mount says, and will say again. A full disk may have room the next time."""
 
 
 class SaveError(Exception):
     """The new text is not on disk: `text` says which step failed, `reason` is the system's word."""
 
-    def __init__(self, text: str, reason: str) -> None:
+    def __init__(self, text: str, reason: str, errno: int = 0) -> None:
         super().__init__(f"{text} ({reason})")
         self.reason = reason
+        self.errno = errno
 
 
 class Disk(Protocol):
@@ -49,34 +56,42 @@ class Disk(Protocol):
 
 
 class LocalDisk:
-    """The real file system."""
+    """The real file system.
+
+    ``in_place`` has the files that no other can be renamed over, with the system's word for why.
+    """
+
+    def __init__(self) -> None:
+        self.in_place: dict[str, str] = {}
 
     def read_text(self, path: str) -> str:
         with open(path, "rb") as file:
-            return file.read().decode(errors="surrogateescape")
+            return in_place.whole(file.read()).decode(errors="surrogateescape")
 
     def write_atomically(self, path: str, text: str) -> None:
         # A link stays a link: what it points to is replaced, beside itself.
         target = os.path.realpath(path)
-        with _step("Could not create tmp config file"):
-            fd, temporary = tempfile.mkstemp(
-                prefix=f"{os.path.basename(target)}.", dir=_dir(target)
-            )
         try:
-            _write(fd, text.encode(errors="surrogateescape"))
-            with _step("Could not chmod config file"):
-                _take_after(fd, target)
-            with _step("Could not sync tmp config file to disk"):
-                os.fsync(fd)
-            with _step("Could not rename tmp config file"):
-                os.rename(temporary, target)
-        except SaveError:
-            os.unlink(temporary)
-            raise
-        finally:
-            os.close(fd)
-        with _step("Could not sync config file dir"):
-            _sync_dir(_dir(target))
+            data = text.encode(errors="surrogateescape")
+        except UnicodeEncodeError as error:
+            raise SaveError("Could not encode config file", error.reason) from error
+        if target in self.in_place:
+            with _step("Could not write config file in place"):
+                _overwrite(target, data)
+            return
+        try:
+            _replace(target, data)
+        except SaveError as refused:
+            try:
+                _overwrite(target, data)
+            except OSError:
+                raise refused from None  # it says how it should be
+            if refused.errno in _NO_RENAME:
+                self.in_place[target] = refused.reason
+
+    def why_in_place(self, path: str) -> str:
+        """Why a file is written in place; empty if it is replaced."""
+        return self.in_place.get(os.path.realpath(path), "")
 
     def matching(self, pattern: str) -> list[str]:
         return sorted(glob.glob(pattern))
@@ -107,6 +122,34 @@ def is_executable(path: str) -> bool:
     return "\0" not in path and os.access(path, os.X_OK)
 
 
+def _replace(target: str, data: bytes) -> None:
+    """Put a new file in the place of the target."""
+    with _step("Could not create tmp config file"):
+        fd, temporary = tempfile.mkstemp(prefix=f"{os.path.basename(target)}.", dir=_dir(target))
+    try:
+        _write(fd, data)
+        with _step("Could not chmod config file"):
+            _take_after(fd, target)
+        with _step("Could not sync tmp config file to disk"):
+            os.fsync(fd)
+        with _step("Could not rename tmp config file"):
+            os.rename(temporary, target)
+    except SaveError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+    with _step("Could not sync config file dir"):
+        _sync_dir(_dir(target))
+
+
+def _overwrite(target: str, data: bytes) -> None:
+    with open(target, "r+b", buffering=0) as file:
+        in_place.overwrite(in_place.Descriptor(file.fileno()), data)
+
+
 def _dir(path: str) -> str:
     return os.path.dirname(path) or "."
 
@@ -116,7 +159,7 @@ def _step(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SaveError(name, cause(error)) from error
+        raise SaveError(name, cause(error), error.errno or 0) from error
 
 
 def _write(fd: int, data: bytes) -> None:

@@ -2,10 +2,14 @@
 
 import os
 import stat
+import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
-from sentinel_py.storage import LOCAL, SaveError, is_executable
+from sentinel_py import in_place
+from sentinel_py.storage import LOCAL, LocalDisk, SaveError, is_executable
 
 
 @pytest.fixture
@@ -125,6 +129,81 @@ def test_full_disk(folder):
     )
     assert path.read_text() == "old"
     assert os.listdir(folder) == ["c.conf"]
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+
+
+@pytest.fixture
+def mounted(folder):
+    """A file that is mounted by itself, over another one: no file can be renamed over it."""
+    path, behind = folder / "c.conf", folder / "behind"
+    path.touch()
+    behind.write_text("old\n")
+    done = subprocess.run(["mount", "--bind", behind, path], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no mounts here: {done.stderr.strip()}")
+    yield path
+    subprocess.run(["umount", path], check=True)
+
+
+@needs_root
+def test_a_file_that_is_mounted_by_itself(mounted):
+    """It is written in place, each time, and why is known; nothing else stays in the directory."""
+    disk = LocalDisk()
+    for text in ("new and longer\n", "newer\n"):
+        disk.write_atomically(str(mounted), text)
+        assert disk.read_text(str(mounted)) == mounted.read_text() == text
+    assert disk.why_in_place(str(mounted)) == "Device or resource busy"
+    assert sorted(os.listdir(mounted.parent)) == ["behind", "c.conf"]
+
+
+@needs_root
+def test_a_directory_that_may_not_be_written():
+    """The file alone belongs to the sentinel's user: it keeps owner and mode."""
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are root's alone
+        os.chmod(folder, 0o755)
+        _write_as_nobody(Path(folder, "c.conf"))
+
+
+def _write_as_nobody(path):
+    path.write_text("old\n")
+    os.chown(path, 65534, 65534)
+    path.chmod(0o640)
+    os.seteuid(65534)
+    try:
+        disk = LocalDisk()
+        disk.write_atomically(str(path), "new\n")
+    finally:
+        os.seteuid(0)
+    assert path.read_text() == "new\n"
+    assert (path.stat().st_uid, mode_of(path)) == (65534, 0o640)
+    assert disk.why_in_place(str(path)) == "Permission denied"
+
+
+def test_a_save_that_was_cut_off_is_read_as_the_old_text(folder):
+    """Whoever reads the file gets what it stands for, and not what was left behind."""
+    path = folder / "c.conf"
+    path.write_bytes(b"port 1\n\n" + in_place.BEGIN + b"#| port 2\n")
+    assert LOCAL.read_text(str(path)) == "port 1\n\n"
+
+
+def test_a_file_that_can_be_replaced_is(folder):
+    """Nothing is written in place for a reason that may be gone the next time."""
+    path = folder / "c.conf"
+    path.write_text("old")
+    disk = LocalDisk()
+    disk.write_atomically(str(path), "new")
+    assert disk.why_in_place(str(path)) == ""
+
+
+def test_text_that_is_none(folder):
+    """A lone surrogate is no character and no byte: the file stays, and the error is one of ours."""
+    path = folder / "c.conf"
+    path.write_text("old")
+    with pytest.raises(SaveError, match="surrogates not allowed"):
+        LOCAL.write_atomically(str(path), "name \ud800")
+    assert path.read_text() == "old"
 
 
 def test_executable(folder):
