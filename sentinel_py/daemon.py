@@ -58,6 +58,14 @@ START_ERRORS = (
 )
 """What keeps a sentinel from starting; each has one clear text."""
 
+SAVE_WARNING_MS = 10_000
+"""While saves fail, a line of the log says so no more often than this."""
+
+_IN_PLACE = (
+    "{path} is written in place, as nothing can be renamed over it ({why}). "
+    "sentinel state-dir <directory> leaves it alone."
+)
+
 CRASH_EXIT = 99
 """The exit code of a simulated failure, as redis-sentinel's."""
 
@@ -154,10 +162,11 @@ class Daemon:
         self._kept = kept
         self._file = kept or rewrite.ConfigFile(loaded.path, loaded)
         self._supervised = supervised
-        self._is_new = not state.myid
         state.myid = state.myid or secrets.token_hex(20)
         self._log = LogFile(_log_options(settings))
         self._pidfile = process.PidFile(settings)
+        self._save_warned_at: int | None = None
+        self._is_in_place = False
         self._web: WebServer | None = None
         self._webhooks: Webhooks | None = None
         self._core = Sentinel(state, random.Random(), _is_executable)
@@ -286,9 +295,8 @@ class Daemon:
         self._pidfile.write(self._warn)
 
     def _begin(self) -> None:
-        # A state file says, too, what the config file said when it was written.
-        if self._is_new or self._kept:
-            self.save(self.state)
+        # Whether that works is known now, and not when the first vote hangs on it.
+        self._node.save()
         self._log.write(Level.NOTICE, f"Sentinel ID is {self.state.myid}")
         self._node.start()
         self._member.start()
@@ -316,8 +324,8 @@ class Daemon:
     def now(self) -> int:
         return _now()
 
-    def save(self, state: State) -> bool:
-        """Rewrite the config file; whether the state is on disk now."""
+    def save(self, state: State) -> None:
+        """Rewrite the config file, or raise SaveError."""
         loglevel = state.settings.loglevel
         if loglevel != self._config.settings.loglevel:
             self._config.settings.loglevel = loglevel
@@ -326,13 +334,24 @@ class Daemon:
         try:
             self._file.rewrite(directives.render(state), users)
         except SaveError as error:
-            self._warn(
-                "WARNING: Sentinel was not able to save the new configuration on disk!!!: "
-                f"{error.reason}"
-            )
-            return False
+            self._warn_of_save(error)
+            raise
+        self._save_warned_at = None
         self._log.write(Level.NOTICE, "Sentinel new configuration saved on disk")
-        return True
+        why = LOCAL.why_in_place(self._file.path)
+        if why and not self._is_in_place:
+            self._is_in_place = True
+            self._log.write(Level.NOTICE, _IN_PLACE.format(path=self._file.path, why=why))
+
+    def _warn_of_save(self, error: SaveError) -> None:
+        now = self.now()
+        if self._save_warned_at is not None and now < self._save_warned_at + SAVE_WARNING_MS:
+            return
+        self._save_warned_at = now
+        self._warn(
+            f"WARNING: Sentinel was not able to save the new configuration on disk!!!: "
+            f"{error.reason}"
+        )
 
     def resolve(self, host: str) -> None:
         self._resolver.resolve(host)
@@ -354,7 +373,7 @@ class Daemon:
         self._chronicler.look()
 
     def save_state(self) -> bool:
-        return self.save(self.state)
+        return self._node.save()
 
     def notice(self, notice: Notice) -> None:
         self.publisher.notice(notice)

@@ -1,8 +1,9 @@
 """The loop around the core: inputs in, effects carried out in order, the next wake-up set.
 
 What carries effects out (connections, the disk, subscribers, scripts, host names) is handed in, so
-that the simulator runs this very loop in its own world. The rule it guards: nothing leaves before
-the state behind it is on disk, and while the disk fails, no vote is told.
+that the simulator runs this very loop in its own world. The rules it guards: nothing leaves before
+the state behind it is on disk; while the disk fails, no vote is asked for or told, unless it is in
+the Raft log; and whatever fails, no effect is lost.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol, TypeAlias, TypeVar
 
 from sentinel_py.core.messages import (
@@ -33,17 +35,21 @@ from sentinel_py.core.messages import (
     Resolve,
     RunScript,
     Save,
+    SaveOutcome,
     SaveSoon,
     Send,
     Wake,
 )
 from sentinel_py.core.model import State
 from sentinel_py.core.sentinel import Sentinel
+from sentinel_py.storage import SaveError
 
 LATE_MS = 20
 """A wake-up that is later than this lets replies that have arrived meanwhile be read first."""
 
-SAVE_RETRY_MS = 1_000
+SAVE_RETRY_MS = 1_000, 10_000
+"""A save that failed is tried again after this, doubled each time, and at most after that; what has
+to be saved before it is told is tried at once."""
 
 SAVE_SOON_MS = 500
 """Entries of the Raft log come in bursts; the file is written once behind them."""
@@ -84,7 +90,9 @@ class World(Protocol):
     def publisher(self) -> Publisher: ...
 
     def now(self) -> int: ...
-    def save(self, state: State) -> bool: ...
+    def save(self, state: State) -> None:
+        """Put the state on disk, or raise SaveError."""
+
     def resolve(self, host: str) -> None: ...
     def propose(self, effect: Propose) -> None: ...
     def ask_consent(self, effect: AskConsent) -> None: ...
@@ -106,9 +114,10 @@ class Node:
         self._saver: asyncio.TimerHandle | None = None
         self._held: list[tuple[bool, list[Effect]]] = []
         self._closing: set[int] = set()  # links that the core has closed, in an effect that is held
-        self._is_unsaved = False
+        self._trouble = ""  # why the state is not on disk; empty if it is
         self._step_saves = False
-        self._save_tried_at = 0
+        self._save_due_at = 0
+        self._save_retry_ms = 0
         self._save_took_ms = 0
         self._stopped = False
         self.on_step: Callable[[], None] | None = None
@@ -127,6 +136,11 @@ class Node:
 
     def start(self) -> None:
         self._carry_out(self.core.start(self._world.now()))
+
+    def save(self) -> bool:
+        """Save now; whether the state is on disk."""
+        self._save()
+        return not self._trouble
 
     def stop(self) -> None:
         """End; what was to be saved soon is saved now."""
@@ -178,8 +192,8 @@ class Node:
         saves = bool(effects) and isinstance(effects[0], Save)
         if saves or self._held:
             self._hold(saves, effects)
-        elif effects or self._is_unsaved:
-            if self._is_unsaved and self._save_is_due():
+        elif effects or self._trouble:
+            if self._trouble and self._world.now() >= self._save_due_at:
                 self._save()
             self._do_all(saves, effects)
         self._set_timer()
@@ -197,17 +211,19 @@ class Node:
 
     def _release(self) -> None:
         held, self._held = self._held, []
-        if held:
-            self._save()
-        for saves, effects in held:
-            self._do_all(saves, effects)
-        self._closing.clear()
+        try:
+            if held:
+                self._save()
+        finally:
+            for saves, effects in held:
+                self._do_all(saves, effects)
+            self._closing.clear()
 
     def _do_all(self, saves: bool, effects: list[Effect]) -> None:
         self._step_saves = saves
         links = self._world.links
         for effect in effects:
-            if type(effect) is Send and not self._is_unsaved:
+            if type(effect) is Send and not self._trouble:
                 links.send(effect)
             else:
                 self._do(effect)
@@ -245,38 +261,57 @@ class Node:
         if self._saver is not None:
             self._saver.cancel()
             self._saver = None
-        self._save_tried_at = self._world.now()
-        self._is_unsaved = not self._world.save(self.state)
-        self._save_took_ms = self._world.now() - self._save_tried_at
+        began_at = self._world.now()
+        # Until it is known better, and if something is raised that nobody expected.
+        before, self._trouble = self._trouble, "it could not be written"
+        try:
+            self._world.save(self.state)
+        except SaveError as error:
+            self._trouble = error.reason
+            shortest_ms, longest_ms = SAVE_RETRY_MS
+            self._save_retry_ms = min(max(shortest_ms, 2 * self._save_retry_ms), longest_ms)
+            self._save_due_at = began_at + self._save_retry_ms
+        else:
+            self._trouble = ""
+            self._save_retry_ms = 0
+        self._save_took_ms = self._world.now() - began_at
+        if self._trouble != before:
+            self._loop.call_soon(self.feed, SaveOutcome(self._trouble))
 
     def _save_soon(self) -> None:
         if self._saver is None:
             wait_ms = max(SAVE_SOON_MS, SAVE_PAUSE * self._save_took_ms)
             self._saver = self._loop.call_later(wait_ms / 1000, self._save)
 
-    def _save_is_due(self) -> bool:
-        return self._world.now() >= self._save_tried_at + SAVE_RETRY_MS
+    @property
+    def _hides_votes(self) -> bool:
+        """Whether a vote of ours may not be on disk; those of a member are in its log."""
+        return bool(self._trouble) and self.state.raft is None
 
     def _send(self, effect: Send) -> None:
-        if self._is_unsaved and any(map(_asks_for_vote, effect.requests)):
-            return
+        if self._hides_votes:
+            effect = replace(effect, requests=tuple(map(_without_vote, effect.requests)))
         self._world.links.send(effect)
 
     def _answer(self, answer: Answer) -> None:
-        outcome = self._as_saved(answer.value)
+        outcome = self._as_saved(answer)
         settle = self._waiting.pop(answer.ticket, None)
         if settle is None:
             self._outcomes[answer.ticket] = outcome
         else:
             settle(outcome)
 
-    def _as_saved(self, outcome: Outcome) -> Outcome:
-        """What may be told while the state is not on disk: no success, and no vote."""
-        if not self._is_unsaved or isinstance(outcome, Refused):
+    def _as_saved(self, answer: Answer) -> Outcome:
+        """What may be told while the state is not on disk: no vote, and no change as if it stayed.
+
+        What is done and stays done, such as a failover, is not told as if nothing had happened.
+        """
+        outcome = answer.value
+        if not self._trouble or isinstance(outcome, Refused):
             return outcome
         if isinstance(outcome, DownAnswer):
-            return DownAnswer(outcome.down, None, 0)
-        return _NOT_SAVED if self._step_saves else outcome
+            return DownAnswer(outcome.down, None, 0) if self._hides_votes else outcome
+        return _NOT_SAVED if self._step_saves and not answer.is_done else outcome
 
     # Time -----------------------------------------------------------------------------------------
 
@@ -303,5 +338,8 @@ class Node:
         self.feed(Wake())
 
 
-def _asks_for_vote(request: Request) -> bool:
-    return request.ask is Ask.DOWN and request.args[-1] != "*"
+def _without_vote(request: Request) -> Request:
+    """The same question without the request for a vote, since our own is not saved."""
+    if request.ask is not Ask.DOWN or request.args[-1] == "*":
+        return request
+    return replace(request, args=(*request.args[:-1], "*"))

@@ -185,7 +185,8 @@ def test_file_that_cannot_be_written(tmp_path):
     with pytest.raises(StartError) as caught:
         check_writable(str(tmp_path))
     assert str(caught.value) == (
-        f"Sentinel config file {tmp_path} is not writable: Is a directory. Exiting..."
+        f"Sentinel config file {tmp_path} is not writable: Is a directory. Exiting... "
+        "(With sentinel state-dir <directory> it is only read.)"
     )
 
 

@@ -6,11 +6,23 @@ from random import Random
 
 import pytest
 
-from sentinel_py.core.messages import DirectHello, LinkUp, Monitor, Remove, Reset
-from sentinel_py.core.model import LinkState, State
+from sentinel_py.core import roster
+from sentinel_py.core.messages import (
+    Ask,
+    DirectHello,
+    DownQuestion,
+    FailOver,
+    LinkUp,
+    Monitor,
+    Remove,
+    Reset,
+    Wake,
+)
+from sentinel_py.core.model import Address, LinkState, State
 from sentinel_py.core.sentinel import Sentinel
 from sentinel_py.local import as_async, eventually_async
 from sentinel_py.node import SAVE_PAUSE, SAVE_SOON_MS, Node
+from sentinel_py.storage import SaveError
 
 PATIENCE_S = 5
 
@@ -153,3 +165,112 @@ async def test_saves_that_can_wait_leave_pauses_between_them(node):
             node.feed(DirectHello(f"10.0.1.1,{number},{run_id},0,m,127.0.0.1,6379,0"))
             await asyncio.sleep(0.01)
     assert all(later - earlier >= 2 * SAVE_SOON_MS for earlier, later in pairwise(saved_at))
+
+
+# While saves fail ---------------------------------------------------------------------------------
+
+
+def fails(world, error=None):
+    """Have saves fail from now on."""
+
+    def save(_state):
+        world.seen.append("save")
+        raise error or SaveError("Could not rename tmp config file", "Device or resource busy")
+
+    world.save = save
+
+
+async def test_no_effect_is_lost_when_a_save_fails(node):
+    """What does not depend on the disk is done, and the order is told that it will not stay."""
+    node, world = node
+    fails(world)
+    async with asyncio.timeout(PATIENCE_S):
+        answer = await node.order(monitor("first"), str)
+    assert answer == "ERR Failed to save config file. Check server logs."
+    assert "+monitor" in world.seen
+    assert "open cmd" in world.seen
+    await eventually_async(as_async(lambda: node.state.save_trouble))
+    assert node.state.save_trouble == "Device or resource busy"
+    assert "+save-failed" in world.seen
+
+
+async def test_no_effect_is_lost_when_a_save_raises_what_nobody_expected(node):
+    """They leave as behind any other save that failed."""
+    node, world = node
+    fails(world, ZeroDivisionError())
+    answer = node.order(monitor("first"), str)
+    with pytest.raises(ZeroDivisionError):
+        node.settled()
+    assert "open cmd" in world.seen
+    assert (await answer).startswith("ERR Failed to save")
+
+
+async def test_a_save_that_failed_is_tried_again_and_its_success_is_told(node):
+    """Sooner at first, and then at most every ten seconds."""
+    node, world = node
+    right = world.save
+    fails(world)
+    await node.order(monitor("first"), str)
+    tries = []
+    for _ in range(100):
+        world.stalled_ms += 500
+        before = world.seen.count("save")
+        node.feed(Wake())
+        if world.seen.count("save") > before:
+            tries.append(world.stalled_ms)
+    waits = [later - earlier for earlier, later in pairwise(tries)]
+    assert waits[0] <= 2_500
+    assert waits == sorted(waits)
+    assert 9_500 <= waits[-1] <= 10_500
+    world.save = right
+    await eventually_async(as_async(lambda: node.state.save_trouble))
+    world.stalled_ms += 10_000
+    node.feed(Wake())
+    await eventually_async(as_async(lambda: not node.state.save_trouble))
+    assert "-save-failed" in world.seen
+
+
+ORDERS = [
+    (lambda ticket: FailOver(ticket, "m"), "None"),
+    (lambda ticket: Reset(ticket, "*"), "1"),
+    (lambda ticket: Remove(ticket, "m"), "ERR Failed to save config file. Check server logs."),
+]
+
+
+@pytest.mark.parametrize(("make", "answer"), ORDERS, ids=["FAILOVER", "RESET", "REMOVE"])
+async def test_what_is_done_is_not_told_as_an_error(node, make, answer):
+    """A failover goes on whatever the disk says; a master that was removed comes back."""
+    node, world = node
+    await node.order(monitor("m"), str)
+    give_a_replica(node.state, world.now())
+    fails(world)
+    async with asyncio.timeout(PATIENCE_S):
+        assert await node.order(make, str) == answer
+
+
+def give_a_replica(state, now):
+    master = state.masters["m"]
+    address = Address("127.0.0.1", 6380, "127.0.0.1")
+    replica = roster.add_replica(state, now, master, address)
+    replica.command.state, replica.info_at = LinkState.UP, now
+
+
+async def test_no_vote_is_asked_for_or_given_that_is_not_saved(node):
+    """The question alone goes out, and is answered, so that nothing of the link stays pending."""
+    node, world = node
+    await node.order(monitor("m"), str)
+    master = node.state.masters["m"]
+    master.is_down, master.down_at = True, world.now()
+    peer = roster.add_peer(node.state, world.now(), master, "b" * 40, Address("::1", 1, "::1"))
+    peer.command.state = LinkState.UP
+    give_a_replica(node.state, world.now())
+    fails(world)
+    sent = []
+    world.send = lambda effect: sent.extend(effect.requests)
+    assert (await node.order(lambda ticket: FailOver(ticket, "m"), str)) == "None"
+    asked = [request for request in sent if request.ask is Ask.DOWN]
+    assert [request.args[-1] for request in asked] == ["*"]
+    question = ("127.0.0.1", 6379, 9, "c" * 40)
+    made = node.order(lambda ticket: DownQuestion(ticket, *question), lambda it: it)
+    answer = await made if isinstance(made, asyncio.Future) else made
+    assert (answer.leader, answer.epoch) == (None, 0)

@@ -120,7 +120,8 @@ def check_writable(path: str, disk: Disk = LOCAL) -> None:
         disk.check_writable(path)
     except OSError as error:
         raise StartError(
-            f"Sentinel config file {path} is not writable: {cause(error)}. Exiting..."
+            f"Sentinel config file {path} is not writable: {cause(error)}. Exiting... "
+            "(With sentinel state-dir <directory> it is only read.)"
         ) from None
 
 

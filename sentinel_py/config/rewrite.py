@@ -30,7 +30,7 @@ class ConfigFile:
     """The config file of a running process, which is rewritten again and again."""
 
     def __init__(self, path: str, config: Config, disk: Disk = LOCAL) -> None:
-        self._path = path
+        self.path = path
         self._config = config
         self._disk = disk
         self._text = ""
@@ -43,7 +43,7 @@ class ConfigFile:
         there is an aclfile.
         """
         try:
-            old = self._disk.read_text(self._path)
+            old = self._disk.read_text(self.path)
         except FileNotFoundError:
             old = ""
         except OSError as error:
@@ -58,7 +58,7 @@ class ConfigFile:
         new = self._patched(wanted) if old == self._text else None
         if new is None:
             new = merged(old, wanted, config.included)
-        self._disk.write_atomically(self._path, new)
+        self._disk.write_atomically(self.path, new)
         self._text, self._lines = new, wanted
 
     def _patched(self, wanted: Sequence[Line]) -> str | None:

@@ -49,7 +49,7 @@ class StateFile:
     def __init__(
         self, path: str, config: Config, said: Sequence[Statement], overruled: Sequence[str]
     ) -> None:
-        self._path = path
+        self.path = path
         self._config = config
         self._head = _HEAD.format(path=join([config.path]))
         self._tail = _MIDDLE + "".join(f"{_SAID}{join(each.words)}\n" for each in said)
@@ -57,10 +57,10 @@ class StateFile:
 
     def prepare(self) -> None:
         """Make the directory and the file if need be; StartError if nothing can be kept there."""
-        folder = os.path.dirname(self._path)
+        folder = os.path.dirname(self.path)
         try:
             os.makedirs(folder, _DIR_MODE, exist_ok=True)
-            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, _FILE_MODE))
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT, _FILE_MODE))
             with tempfile.TemporaryFile(dir=folder):
                 return
         except OSError as error:
@@ -73,7 +73,7 @@ class StateFile:
         lines = [*_LOGLEVEL.lines(self._config.settings), *sentinel_lines]
         texts = [line.text for line in lines if line.required or line.key == _LOGLEVEL.name]
         texts += [join(("user", *text.split(" ")[1:])) for text in user_lines]
-        LOCAL.write_atomically(self._path, self._head + "\n".join(texts) + "\n" + self._tail)
+        LOCAL.write_atomically(self.path, self._head + "\n".join(texts) + "\n" + self._tail)
 
 
 def take_up(config: Config) -> StateFile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import resource
 import socket
 import stat
@@ -108,7 +109,7 @@ def _file(config: Config) -> Iterator[Finding]:
     path = Path(config.path)
     words = [statement.words[1].lower() for statement in config.statements]
     if not config.state_dir:
-        yield from _writable(path, path.parent)
+        yield from _saved(path)
     elif (folder := Path(config.state_dir)).exists():
         yield from _writable(folder)
     rules = [rule for statement in config.users for rule in statement.words]
@@ -128,6 +129,29 @@ def _writable(*places: Path) -> Iterator[Finding]:
             text = f"the user {os.getuid()} cannot write where a sentinel has to keep its state"
             way_out = "give it to the sentinel's user and run doctor as that one; or state-dir"
             yield error(text, place, way_out)
+
+
+def _saved(path: Path) -> Iterator[Finding]:
+    """Whether the file can be replaced, or at least be written."""
+    yield from _writable(path)
+    reason = ""
+    if not os.access(path.parent, os.W_OK):
+        reason = "its directory may not be written"
+    elif os.path.realpath(path) in _mounts():
+        reason = "it is mounted by itself"
+    if reason:
+        text = f"a sentinel has to write into it in place, for {reason}"
+        yield warning(text, path, "mount or give it the directory; or sentinel state-dir")
+
+
+def _mounts() -> set[str]:
+    """Where something is mounted on this host, or in this container."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return set()
+    places = (line.split(" ")[4] for line in lines)
+    return {re.sub(r"\\([0-7]{3})", lambda it: chr(int(it[1], 8)), place) for place in places}
 
 
 def _masters(path: str, state: State) -> Iterator[Finding]:

@@ -132,6 +132,10 @@ async def _raft(connection: Connection) -> list[Finding]:
 
 
 def _process(place: Place, info: Row, masters: Sequence[Row]) -> Iterator[Finding]:
+    if trouble := info.get("sentinel_save_error"):
+        since_s = info.get("sentinel_unsaved_since_seconds")
+        text = f"it cannot save its config file, for {since_s} s: {trouble}"
+        yield error(text, place, "give it room and rights there; or sentinel state-dir <directory>")
     if info.get("sentinel_tilt", "0") != "0":
         text = "it is in TILT and decides nothing: its clock jumped or it stood still"
         yield error(text, place, "find out what stopped it; TILT ends 30 s after the last time")

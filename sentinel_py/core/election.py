@@ -15,7 +15,7 @@ from collections import Counter
 from operator import itemgetter
 from zlib import crc32
 
-from sentinel_py.core import consensus, failover, leave, requests, rescue
+from sentinel_py.core import consensus, failover, leave, requests, rescue, saving
 from sentinel_py.core.messages import DownAnswer, DownQuestion, DownReport, Level, Reply
 from sentinel_py.core.model import Failover, Master, Peer, Phase, State, Wait
 from sentinel_py.core.roster import look_up
@@ -54,6 +54,8 @@ def _try_failover(turn: Turn, master: Master) -> int:
     assert master.try_at is not None
     raft = turn.state.raft
     if raft and (not raft.leads or master.proposed or master.mandate):
+        return turn.now + turn.state.constants.ask_period
+    if not saving.may_vote(turn.state, master):
         return turn.now + turn.state.constants.ask_period
     if turn.now >= master.try_at:
         if not leave.is_given(turn, master):
@@ -267,7 +269,7 @@ def cast_vote(turn: Turn, master: Master, epoch: int, candidate: str) -> None:
     master; when many died at once, each candidacy spoilt those before it.
     """
     state = turn.state
-    if not state.believes(epoch):
+    if not state.believes(epoch) or not saving.may_vote(state, master):
         return
     raise_epoch(turn, epoch, master)
     if max(master.leader_epoch, master.config_epoch) < epoch and not _is_leading(master):

@@ -7,7 +7,7 @@ code that decides (``detector``, ``election``, ``choice``) would find so at the 
 
 from __future__ import annotations
 
-from sentinel_py.core import choice
+from sentinel_py.core import choice, saving
 from sentinel_py.core.model import Failover, Master, Phase, Raft, Replica, Role, State, Wait
 from sentinel_py.values import dataclass
 
@@ -29,7 +29,8 @@ def conditions(state: State, master: Master, now: int) -> list[Condition]:
         _down(master, now),
         _quorum(master),
         _tilt(state, now),
-        _voters(master),
+        _voters(state, master),
+        *([_saved(state, master, now)] if state.save_trouble else []),
         *([_raft_majority(raft), _raft_leader(state, raft)] if raft else []),
         _turn(master, now),
         _replica(state, master, now),
@@ -73,13 +74,21 @@ def _tilt(state: State, now: int) -> Condition:
     return Condition("tilt", f"for another {left_ms} ms", False, meaning)
 
 
-def _voters(master: Master) -> Condition:
-    usable = 1 + sum(not peer.is_down for peer in master.peers.values())
+def _voters(state: State, master: Master) -> Condition:
+    usable = sum(not peer.is_down for peer in master.peers.values())
+    usable += saving.may_vote(state, master)
     needed = max(master.majority, master.options.quorum)
     value = f"{usable} of {master.voters} sentinels usable, {needed} needed"
     if usable >= needed:
         return Condition("voters", value, True, "A failover can be authorized.")
     return Condition("voters", value, False, "Too few sentinels can be reached to authorize one.")
+
+
+def _saved(state: State, master: Master, now: int) -> Condition:
+    """Said while it is not so: what else would say why our own vote is missing?"""
+    since_ms = now - (state.unsaved_at or now)
+    value = f"not for {since_ms} ms: {state.save_trouble}"
+    return Condition("saved", value, saving.may_vote(state, master), saving.remark(state) + ".")
 
 
 def _raft_majority(raft: Raft) -> Condition:

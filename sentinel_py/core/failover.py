@@ -50,7 +50,7 @@ def on_order(turn: Turn, order: FailOver) -> None:
         attempt.is_coordinated = True
         attempt.ticket = order.ticket
     else:
-        turn.answer(order.ticket)
+        turn.answer(order.ticket, is_done=True)
 
 
 def check_order(turn: Turn, order: FailOver) -> tuple[Master | None, Refused | None]:
@@ -332,7 +332,7 @@ def master_agreed(turn: Turn, master: Master, reply: Reply) -> None:
 
 def _confirm(turn: Turn, attempt: Failover) -> None:
     if attempt.ticket is not None:
-        turn.answer(attempt.ticket)
+        turn.answer(attempt.ticket, is_done=True)
         attempt.ticket = None
 
 

@@ -273,6 +273,16 @@ class ProposalEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveOutcome:
+    """The state is on disk again, or it is not: ``trouble`` is why, in the system's words.
+
+    Comes when that changes, and behind whatever was carried out meanwhile.
+    """
+
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RaftView:
     """How the Raft cluster stands, as this member sees it.
 
@@ -327,6 +337,7 @@ Input = (
     | Committed
     | Installed
     | ProposalEnded
+    | SaveOutcome
     | RaftView
     | RaftContact
     | Order
@@ -436,10 +447,14 @@ class DownAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The outcome of the order or question with this ticket; None stands for ``+OK``."""
+    """The outcome of the order or question with this ticket; None stands for ``+OK``.
+
+    ``is_done``: it was carried out, and is not undone by a restart that finds nothing of it.
+    """
 
     ticket: int
     value: int | list[str] | DownAnswer | Refused | None = None
+    is_done: bool = False
 
 
 @dataclass(frozen=True, slots=True)

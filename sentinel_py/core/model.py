@@ -498,6 +498,8 @@ class State:
     links: dict[int, Link] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)  # host name -> last known good ip
     history: History = field(default_factory=History)
+    save_trouble: str = ""  # why it is not on disk; empty if it is
+    unsaved_at: int | None = None  # since when that is so
     asks_leave: bool = False  # before a failover, the program around us is asked
     raft: Raft | None = None
     raft_applied: int = 0  # the log index that the config file stands for, when it was read

@@ -151,7 +151,7 @@ def reset(turn: Turn, order: Reset) -> None:
         lineage.forget(master)
         turn.notice(Level.WARNING, "+reset-master", master)
         turn.save()
-    turn.answer(order.ticket, len(matched))
+    turn.answer(order.ticket, len(matched), is_done=True)
 
 
 def flush(turn: Turn, order: Flush) -> None:

@@ -12,7 +12,7 @@ no quorum. The rule guarded: nothing is done once no replica can have the data a
 
 from __future__ import annotations
 
-from sentinel_py.core import choice, election, failover, leave, lineage, requests
+from sentinel_py.core import choice, election, failover, leave, lineage, requests, saving
 from sentinel_py.core.messages import Level
 from sentinel_py.core.model import Master, Replica, State, Wait
 from sentinel_py.core.turn import NEVER, Turn
@@ -39,6 +39,8 @@ def attend(turn: Turn, master: Master) -> int:
     raft = turn.state.raft
     if raft and (not raft.leads or master.mandate):
         return NEVER
+    if not saving.may_vote(turn.state, master):
+        return turn.now + _RETRY_MS
     if master.wait in (Wait.LEADER, Wait.NOT_ELECTED) and turn.now < (master.try_at or 0):
         return NEVER
     if turn.now >= master.rescue_at:

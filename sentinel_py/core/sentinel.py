@@ -19,6 +19,7 @@ from sentinel_py.core import (
     leave,
     orders,
     roster,
+    saving,
     snapshot,
 )
 from sentinel_py.core.messages import (
@@ -49,6 +50,7 @@ from sentinel_py.core.messages import (
     Reply,
     Reset,
     Resolved,
+    SaveOutcome,
     SetLocal,
     SetOptions,
     SimulateFailure,
@@ -247,6 +249,14 @@ def _resolved(turn: Turn, event: Resolved) -> None:
         _order(turn, order)
 
 
+def _save_outcome(turn: Turn, event: SaveOutcome) -> None:
+    saving.take_outcome(turn, event)
+    if not event.trouble:
+        for master in turn.state.masters.values():
+            election.ask_peers(turn, master, apart_ms=0)  # for the votes that had to wait
+            turn.touch(master)
+
+
 def _order(turn: Turn, event: Order) -> None:
     if not consensus.order(turn, event):
         _ORDERS[type(event)](turn, event)
@@ -291,6 +301,7 @@ _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     Committed: consensus.committed,
     Installed: snapshot.install,
     ProposalEnded: consensus.proposal_ended,
+    SaveOutcome: _save_outcome,
     RaftView: consensus.view_changed,
     RaftContact: fencing.contact,
     **dict.fromkeys(_ORDERS, _order),

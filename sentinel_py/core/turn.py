@@ -97,10 +97,14 @@ class Turn:
             self.effects.insert(0, effect)
 
     def answer(
-        self, ticket: int, value: int | list[str] | DownAnswer | Refused | None = None
+        self,
+        ticket: int,
+        value: int | list[str] | DownAnswer | Refused | None = None,
+        *,
+        is_done: bool = False,
     ) -> None:
         if ticket:
-            self.effects.append(Answer(ticket, value))
+            self.effects.append(Answer(ticket, value, is_done))
 
     def resolve(self, host: str) -> None:
         self.effects.append(Resolve(host))

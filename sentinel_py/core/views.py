@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
+from sentinel_py.core import saving
 from sentinel_py.core.glob import glob_match
 from sentinel_py.core.messages import Refused
 from sentinel_py.core.model import (
@@ -198,19 +199,27 @@ def check_vouched(state: State, now: int) -> None:
 
 
 def ckquorum(state: State, name: str) -> tuple[bool, str]:
-    """Whether a failover could be agreed on and authorized now, and the words for it."""
+    """Whether a failover could be agreed on and authorized now, and the words for it.
+
+    One that cannot vote itself does not say that all is well: what keeps it from saving its state,
+    a disk or the way it is deployed, is mostly the same for its peers.
+    """
     master = master_named(state, name)
     usable = 1 + sum(not peer.is_down for peer in master.peers.values())
+    may_vote = saving.may_vote(state, master)
     lacks = []
     if usable < master.options.quorum:
         lacks.append("reach the specified quorum for this master")
-    if usable < master.majority:
+    if usable - (not may_vote) < master.majority:
         lacks.append("reach the majority and authorize a failover")
-    if not lacks:
-        seen = f"OK {usable} usable Sentinels."
-        return True, f"{seen} Quorum and failover authorization can be reached"
-    text = ". ".join(f"Not enough available Sentinels to {lack}" for lack in lacks)
-    return False, f"NOQUORUM {usable} usable Sentinels. {text}"
+    is_reachable = may_vote and not lacks
+    texts = [f"{'OK' if is_reachable else 'NOQUORUM'} {usable} usable Sentinels"]
+    if is_reachable:
+        texts.append("Quorum and failover authorization can be reached")
+    texts += [f"Not enough available Sentinels to {lack}" for lack in lacks]
+    if remark := saving.remark(state):
+        texts.append(remark)
+    return is_reachable, ". ".join(texts)
 
 
 def info_cache(
@@ -269,11 +278,10 @@ def sentinel_info(
     state: State, now: int, scripts_running: int, scripts_queued: int
 ) -> list[tuple[str, object]]:
     """INFO's section ``Sentinel``."""
-    tilted_s = -1 if state.tilt_at is None else (now - state.tilt_at) // 1000
     return [
         ("sentinel_masters", len(state.masters)),
         ("sentinel_tilt", int(state.is_tilted)),
-        ("sentinel_tilt_since_seconds", tilted_s),
+        ("sentinel_tilt_since_seconds", _since_s(state.tilt_at, now)),
         ("sentinel_running_scripts", scripts_running),
         ("sentinel_scripts_queue_length", scripts_queued),
         (
@@ -281,7 +289,13 @@ def sentinel_info(
             sum(_FAILURE_BITS[f] for f in state.simulated_failures),
         ),
         *_info_masters(state),
+        ("sentinel_unsaved_since_seconds", _since_s(state.unsaved_at, now)),
+        ("sentinel_save_error", state.save_trouble),
     ]
+
+
+def _since_s(at: int | None, now: int) -> int:
+    return -1 if at is None else (now - at) // 1000
 
 
 def _info_masters(state: State) -> Iterator[tuple[str, str]]:

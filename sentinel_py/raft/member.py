@@ -80,6 +80,8 @@ class Member:
             self._enter_raft_mode()
         if self.phase is Phase.MEMBER:
             self.driver = self._engine_room()
+        # Whether the config file may stand for entries of a log that is not, or not yet, ours.
+        self._file_has_log = self.driver is not None or self.state.raft_applied > 0
 
     def _settled_phase(self) -> Phase:
         if self.identity is None:
@@ -307,7 +309,8 @@ class Member:
     def _begin_log(self, identity: Identity) -> bool:
         """Make the configuration stand for no entry, whatever log it has stood for.
 
-        A founder brings the masters of that log into the new one; anybody else gets the cluster's.
+        A file that never stood for any need not be saved, and maybe cannot be. A founder brings the
+        masters of that log into the new one; anybody else gets the cluster's.
         """
         state = self.state
         state.raft_applied = 0
@@ -317,7 +320,9 @@ class Member:
         if identity.run_id in identity.founders:
             for master in state.masters.values():
                 master.is_replicated, master.mandate = False, None
-        return self.host.save_state()
+        is_clean = self.host.save_state() or not self._file_has_log
+        self._file_has_log = True
+        return is_clean
 
     def begin_anew(self) -> None:
         """Start all streams again under our new standing, once what is being said is out."""

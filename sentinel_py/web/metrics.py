@@ -262,6 +262,10 @@ def _links(state: State, _now: int) -> Samples:
     return sorted(counts.items())
 
 
+def _saved(state: State, _now: int) -> Samples:
+    return [((), float(not state.save_trouble))]
+
+
 def _pending(state: State, _now: int) -> Samples:
     return [((), sum(link.pending for link in state.links.values()))]
 
@@ -269,6 +273,12 @@ def _pending(state: State, _now: int) -> Samples:
 _GAUGES = (
     _info("sentinel_masters", "Masters that are watched."),
     _info("sentinel_tilt", "Whether the sentinel is in TILT."),
+    Gauge(
+        "sentinel_py_state_saved",
+        "Whether the state is on disk; if not, this sentinel votes by the Raft log alone.",
+        (),
+        _saved,
+    ),
     _info("sentinel_simulate_failure_flags", "Failures that are to be simulated."),
     Gauge(
         "redis_sentinel_master_status",

@@ -14,6 +14,7 @@ NAME_AFTER_LOGIN = "no name before the login, as 7.2"
 OWN_WORDS = "the same in our own words"
 REPLY_FIRST = "the reply, then notices, as 7.2"
 SECOND_NAMES = "setinfo is in the list, for slaves"
+UNSAVED = "says since when the state cannot be saved, and why"
 WHO_WE_ARE = "says what we are"
 
 
@@ -134,4 +135,6 @@ EXPLAINED = (
     Explained("INFO…", "", "eventloop_…:0"),
     Explained("INFO…", "", "instantaneous_eventloop_…:0"),
     Explained("INFO…", "", "acl_access_denied_…"),
+    Explained("INFO…", "", "sentinel_unsaved_since_seconds:-1", UNSAVED),
+    Explained("INFO…", "", "sentinel_save_error:", UNSAVED),
 )

@@ -38,6 +38,7 @@ from sentinel_py.core.messages import (
     Request,
     Reset,
     Resolved,
+    SaveOutcome,
     Send,
     SetOptions,
     SimulateFailure,
@@ -518,6 +519,10 @@ class Stage:
     def do_dice(self, share):
         """``dice 0``: every random time is the least that is possible; 1: the most."""
         self.dice.share = float(share)
+
+    def do_unsaved(self, *reason):
+        """``unsaved disk full``: saves fail from now on; without a reason: they work again."""
+        self.step(SaveOutcome(" ".join(reason)))
 
     def do_settings(self, **fields):
         """``settings resolve-hostnames=yes``: what the config file says of the whole sentinel."""

@@ -108,6 +108,18 @@ def test_a_lost_majority(state, master):
     assert conditions(state)["voters"].value == "1 of 3 sentinels usable, 2 needed"
 
 
+def test_a_state_that_cannot_be_saved(state, master):
+    """Our vote is missing, and why is told; in Raft mode it is in the log."""
+    lose(master, seen_by=2)
+    state.save_trouble, state.unsaved_at = "disk full", NOW - 70
+    next(iter(master.peers.values())).is_down = True
+    assert unmet(state) == ["voters", "saved", "failover"]
+    assert conditions(state)["saved"].value == "not for 70 ms: disk full"
+    assert "sentinel state-dir" in conditions(state)["saved"].meaning
+    state.raft = Raft("boot", has_majority=True, leader="b" * 40)
+    assert unmet(state) == ["failover"]
+
+
 def test_tilt(state):
     """How long it lasts is told."""
     state.tilt_at = NOW - 10_000

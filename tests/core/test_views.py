@@ -12,6 +12,7 @@ from sentinel_py.core.model import (
     LinkState,
     Options,
     Phase,
+    Raft,
     Reconf,
     SimulatedFailure,
     State,
@@ -345,6 +346,24 @@ def test_quorum_cannot_be_reached(state, quorum, down, text):
     assert views.ckquorum(state, "mymaster") == (False, text)
 
 
+def test_quorum_while_the_state_cannot_be_saved(state):
+    """One that does not vote does not say that all is well; why, and the way out, is told."""
+    state.save_trouble = "No space left on device"
+    is_reachable, text = views.ckquorum(state, "mymaster")
+    assert not is_reachable
+    assert text.startswith("NOQUORUM 3 usable Sentinels. This Sentinel does not vote")
+    assert "(No space left on device): sentinel state-dir" in text
+    take_down(state, 1)
+    is_reachable, text = views.ckquorum(state, "mymaster")
+    assert not is_reachable
+    assert text.startswith(f"NOQUORUM 2 usable Sentinels. {MAJORITY}. This Sentinel does not vote")
+    state.raft = Raft("boot")
+    is_reachable, text = views.ckquorum(state, "mymaster")
+    assert is_reachable
+    assert text.startswith("OK 2 usable Sentinels. Quorum and failover authorization can be")
+    assert "(No space left on device): sentinel state-dir" in text
+
+
 def test_info_cache(state):
     """The master's INFO comes first; unknown and repeated names are left out."""
     master = master_of(state)
@@ -411,6 +430,8 @@ def test_info_section(state):
         ("sentinel_scripts_queue_length", 2),
         ("sentinel_simulate_failure_flags", 0),
         ("master0", "name=mymaster,status=ok,address=127.0.0.1:6379,slaves=2,sentinels=3"),
+        ("sentinel_unsaved_since_seconds", -1),
+        ("sentinel_save_error", ""),
     ]
 
 
@@ -420,7 +441,9 @@ def test_info_section_in_trouble(state):
     state.simulated_failures = list(SimulatedFailure)
     master = master_of(state)
     master.is_down = True
+    state.save_trouble, state.unsaved_at = "disk full", NOW
     info = dict(views.sentinel_info(state, NOW + 2500, 0, 0))
+    assert (info["sentinel_unsaved_since_seconds"], info["sentinel_save_error"]) == (2, "disk full")
     assert info["sentinel_tilt"] == 1
     assert info["sentinel_tilt_since_seconds"] == 2
     assert info["sentinel_simulate_failure_flags"] == 3

@@ -37,6 +37,8 @@ class InProcess:
         self.saved_id = run_id * 40
         self.settings = Settings(port=self.port, **settings)
         self.notices, self.lines = [], []
+        self.can_save = True
+        self.saved_log_index = 0  # what the file says of a log, of whatever cluster
         self.member = None
 
     @property
@@ -58,6 +60,7 @@ class InProcess:
     async def start(self):
         loop = asyncio.get_running_loop()
         self.state = State(myid=self.saved_id, settings=self.settings)
+        self.state.raft_applied = self.saved_log_index
         self.core = Sentinel(self.state, Random(self.port))
         self.node = Node(self.core, self, loop)
         self.links = Links(self.node.feed)
@@ -110,7 +113,7 @@ class InProcess:
         self.node.feed(event)
 
     def save_state(self):
-        return self.save(self.state)
+        return self.can_save and self.save(self.state)
 
     def notice(self, notice):
         self.notices.append((notice.name, notice.text))

@@ -49,6 +49,25 @@ async def test_names_and_addresses_of_the_same_sentinels_are_the_same_set(tmp_pa
         await formed(sentinels)
 
 
+async def test_a_config_file_that_cannot_be_saved_keeps_nobody_outside(tmp_path):
+    """What members promise and vote is in files of their own."""
+    async with group(tmp_path, start=False) as sentinels:
+        for sentinel in sentinels:
+            sentinel.can_save = False
+            await sentinel.start()
+        await formed(sentinels)
+
+
+async def test_a_file_that_stands_for_another_log_has_to_be_saved_first(tmp_path):
+    """After a restart, entries of this log would be taken for those of the other one."""
+    async with group(tmp_path, "a", start=False) as (only,):
+        only.can_save, only.saved_log_index = False, 7
+        await only.start()
+        await eventually(lambda: only.said("its own disk does not take it"))
+        only.can_save = True
+        await formed([only])
+
+
 async def test_different_sets_form_nothing(tmp_path):
     """Whose list is another one is named."""
     async with group(tmp_path, "abcd", start=False) as sentinels:

@@ -29,7 +29,6 @@ from sentinel_py.server.options import ServerOptions
 from sentinel_py.server.sentinel_commands import build
 from sentinel_py.server.server import Server
 from sentinel_py.server.session import Session
-from sentinel_py.storage import SaveError
 
 from .disk import SimDisk, SimStorage
 from .machine import Machine
@@ -114,13 +113,8 @@ class SentinelLife:
     def save(self, state):
         self.process.stall(self.machine.sync_us)
         lines = directives.render(state)
-        try:
-            users = self._acl.describe_users()
-            self._file.rewrite(lines, users)
-        except SaveError:
-            return False
+        self._file.rewrite(lines, self._acl.describe_users())
         self.machine.observer.saved(self)
-        return True
 
     def resolve(self, host):
         raise AssertionError(f"nobody has names here: {host}")
@@ -140,7 +134,7 @@ class SentinelLife:
         self.chronicler.look()
 
     def save_state(self):
-        return self.save(self.state)
+        return self.node.save()
 
     def notice(self, notice):
         self.publisher.notice(notice)
