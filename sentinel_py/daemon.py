@@ -23,7 +23,7 @@ from sentinel_py.acl.acl import Acl, AclError, AclStore
 from sentinel_py.config import config, directives, rewrite
 from sentinel_py.config.settings import ServerSettings
 from sentinel_py.core import views
-from sentinel_py.core.messages import AskConsent, Consent, Input, Level, Notice, Propose
+from sentinel_py.core.messages import AskConsent, Consent, Input, Level, Notice, Propose, Tell
 from sentinel_py.core.model import Settings, State
 from sentinel_py.core.sentinel import Sentinel
 from sentinel_py.history import Chronicler
@@ -358,6 +358,9 @@ class Daemon:
 
     def propose(self, effect: Propose) -> None:
         self._member.propose(effect)
+
+    def tell(self, effect: Tell) -> None:
+        self._member.tell(effect)
 
     def ask_consent(self, effect: AskConsent) -> None:
         self._loop.call_soon(self.feed, Consent(effect.master, is_given=True))

@@ -38,6 +38,7 @@ from sentinel_py.core.messages import (
     SaveOutcome,
     SaveSoon,
     Send,
+    Tell,
     Wake,
 )
 from sentinel_py.core.model import State
@@ -95,6 +96,7 @@ class World(Protocol):
 
     def resolve(self, host: str) -> None: ...
     def propose(self, effect: Propose) -> None: ...
+    def tell(self, effect: Tell) -> None: ...
     def ask_consent(self, effect: AskConsent) -> None: ...
     def crash(self) -> None: ...
 
@@ -246,6 +248,8 @@ class Node:
                 self._save_soon()
             case Propose():
                 world.propose(effect)
+            case Tell():
+                world.tell(effect)
             case Answer():
                 self._answer(effect)
             case RunScript():

@@ -98,7 +98,7 @@ class Permissions:
             self._change_category(name, allow)
         elif command := self.table.get(name):
             self._change_command(command, allow)
-            self._remember(name, allow)
+            self._remember(command.acl_name, allow)
         elif allow and "|" in name:
             self._allow_first_word(name)
         else:
@@ -114,9 +114,9 @@ class Permissions:
 
     def _change_command(self, command: Command, allow: bool) -> None:
         change = self.allowed.add if allow else self.allowed.discard
-        change(command.name)
+        change(command.acl_name)
         for subcommand in command.subcommands.values():
-            change(subcommand.name)
+            change(subcommand.acl_name)
         self.allowed_first_words.pop(command.name, None)
 
     def _allow_first_word(self, name: str) -> None:
@@ -198,17 +198,20 @@ class Permissions:
             command.name
             for command in self.table.values()
             if self._allows_name(command)
+            and command.also_needs is None
             and (self.all_channels or command.channels is Channels.NONE)
         }
 
     def allows_command(self, command: Command, args: Sequence[bytes]) -> bool:
+        if command.also_needs and not self.allowed.issuperset(command.also_needs(args)):
+            return False
         if self._allows_name(command):
             return True
         words = self.allowed_first_words.get(command.name, ())
         return len(args) > 1 and args[1].lower() in map(to_bytes, words)
 
     def _allows_name(self, command: Command) -> bool:
-        return command.name in self.allowed or command.needs_no_auth
+        return command.acl_name in self.allowed or command.needs_no_auth
 
     def allows_channel(self, channel: bytes, *, is_pattern: bool) -> bool:
         """A pattern to subscribe to is allowed only if the rules have it literally."""

@@ -26,7 +26,7 @@ from sentinel_py.core.model import (
     State,
 )
 from sentinel_py.raft import addresses
-from sentinel_py.raft.formation import MEMBERS_MAX
+from sentinel_py.raft.questions import MEMBERS_MAX
 from sentinel_py.storage import is_executable
 
 _MYID_LENGTH = 40

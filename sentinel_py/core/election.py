@@ -15,8 +15,8 @@ from collections import Counter
 from operator import itemgetter
 from zlib import crc32
 
-from sentinel_py.core import consensus, failover, leave, requests, rescue, saving
-from sentinel_py.core.messages import DownAnswer, DownQuestion, DownReport, Level, Reply
+from sentinel_py.core import choice, consensus, failover, leave, requests, rescue, saving
+from sentinel_py.core.messages import DownAnswer, DownQuestion, DownReport, Level, Reply, Tell
 from sentinel_py.core.model import Failover, Master, Peer, Phase, State, Wait
 from sentinel_py.core.roster import look_up
 from sentinel_py.core.turn import Turn
@@ -82,12 +82,12 @@ def ask_peers(turn: Turn, master: Master, *, apart_ms: int) -> None:
     """
     has_failed = master.is_down or rescue.is_candidate(turn.state, master)
     for peer in master.peers.values() if has_failed else ():
-        asked_at = peer.asked_at if peer.asked_at is not None else peer.answered_at
-        if not peer.command.is_up or (asked_at is not None and turn.now < asked_at + apart_ms):
-            continue
         if _is_member(turn, peer):
-            requests.report_down(turn, peer)
-        else:
+            if peer.told_at is None or turn.now >= peer.told_at + apart_ms:
+                _report(turn, peer)
+            continue
+        asked_at = peer.asked_at if peer.asked_at is not None else peer.answered_at
+        if peer.command.is_up and (asked_at is None or turn.now >= asked_at + apart_ms):
             requests.ask_down(turn, peer)
 
 
@@ -99,8 +99,17 @@ def _is_member(turn: Turn, peer: Peer) -> bool:
 def tell_members(turn: Turn, master: Master) -> None:
     """Push what we see of the master to the members now, the Raft leader among them."""
     for peer in master.peers.values():
-        if peer.command.is_up and _is_member(turn, peer):
-            requests.report_down(turn, peer)
+        if _is_member(turn, peer):
+            _report(turn, peer)
+
+
+def _report(turn: Turn, peer: Peer) -> None:
+    """Tell a member what we see; the stream of the Raft cluster carries it, or it is lost."""
+    master = peer.master
+    peer.told_at = turn.now
+    has_replica = choice.choose(turn, master) is not None
+    told = master.config_epoch, master.is_down, has_replica
+    turn.tell(Tell(peer.run_id, master.name, *told))
 
 
 def take_report(turn: Turn, report: DownReport) -> None:
@@ -112,6 +121,7 @@ def take_report(turn: Turn, report: DownReport) -> None:
     if report.config_epoch != master.config_epoch:
         return
     peer.says_down = report.down
+    peer.has_replica = report.has_replica
     peer.answered_at = turn.now
     check_odown(turn, master)
 

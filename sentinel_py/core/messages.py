@@ -223,13 +223,16 @@ class Flush:
 class DownReport:
     """A fellow member of the Raft cluster tells what it sees of a master.
 
-    Which one it means is told by the config epoch: after a switch there is another at that name.
+    Who it is was proved by the stream that brought this. Which master it means is told by the
+    config epoch: after a switch there is another at that name. ``has_replica`` tells whether the
+    member sees a replica that it could promote.
     """
 
     run_id: str
     master: str
     config_epoch: int
     down: bool
+    has_replica: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,6 +397,20 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell a fellow member what we see of a master; there it is a ``DownReport``.
+
+    It is lost if the member is not reached, and said again while there is anything to say.
+    """
+
+    run_id: str
+    master: str
+    config_epoch: int
+    down: bool
+    has_replica: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """An event as the original names it: published, logged, and run through ``script`` if any.
 
@@ -469,6 +486,7 @@ Effect = (
     | Open
     | Close
     | Send
+    | Tell
     | Notice
     | Log
     | RunScript

@@ -209,8 +209,10 @@ class Peer(Instance):
     heard_at: int = 0  # its last hello
     last_hello: str = ""
     asked_at: int | None = None
+    told_at: int | None = None  # a fellow member: when it was last told what we see
     answered_at: int | None = None
     says_down: bool = False
+    has_replica: bool = False  # a fellow member says that it sees one that it could promote
     leader: str | None = None
     leader_epoch: int = 0
 

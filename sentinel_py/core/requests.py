@@ -154,14 +154,6 @@ def ask_down(turn: Turn, peer: Peer) -> None:
     turn.send(peer.command, Request(question, Ask.DOWN, peer.master.name))
 
 
-def report_down(turn: Turn, peer: Peer) -> None:
-    """Tell a fellow member of the Raft cluster whether we see the master down."""
-    master = peer.master
-    peer.asked_at = turn.now
-    told = (turn.state.myid, master.name, str(master.config_epoch), str(int(master.is_down)))
-    turn.send(peer.command, Request(("SENTINEL", "RAFT", "REPORT", *told), Ask.FORGET, master.name))
-
-
 def down_question(state: State, master: Master) -> tuple[str, ...]:
     """Is the master down; and, when we are a candidate, the request for a vote in that epoch."""
     attempt = master.failover

@@ -25,6 +25,7 @@ from sentinel_py.core.messages import (
     Save,
     SaveSoon,
     Send,
+    Tell,
 )
 from sentinel_py.core.model import (
     Address,
@@ -142,6 +143,9 @@ class Turn:
     def send(self, link: Link, *requests: Request) -> None:
         link.pending += len(requests)
         self.effects.append(Send(link.id, requests))
+
+    def tell(self, effect: Tell) -> None:
+        self.effects.append(effect)
 
     def close(self, link: Link, *, is_hung: bool = False) -> None:
         """Drop the link's connection; the detector opens it again while it has owners."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from sentinel_py.core.model import Address
-from sentinel_py.raft.handshake import WORD_MAX_LENGTH
+
+WORD_MAX_LENGTH = 256
+"""Host names are shorter than this, and everything else is an id or a number."""
 
 _PORT_MAX = 65535
 
@@ -16,6 +20,26 @@ def split(text: str) -> tuple[str, int]:
     if not (host and colon and is_port) or len(text) > WORD_MAX_LENGTH or not text.isprintable():
         raise ValueError(f"'{text}' is not of the form host:port")
     return host, int(port)
+
+
+def is_address(text: str) -> bool:
+    """Return whether the text is of the form ``host:port``."""
+    try:
+        split(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(text: str) -> bool:
+    """Return whether this address is this host's own; of names, ``localhost`` alone."""
+    host, _ = split(text)
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def join(host: str, port: int) -> str:

@@ -50,7 +50,7 @@ class Answers:
             case CallOff(cluster):
                 return self._call_off(cluster)
             case Adopt():
-                return self._adopt(question)
+                return self._adopt(run_id, question)
             case Removed(cluster):
                 return self._removed(run_id, cluster)
             case Forwarded(words):
@@ -116,12 +116,14 @@ class Answers:
             member.forget_promise()
         return Yes()
 
-    def _adopt(self, question: Adopt) -> Answer:
+    def _adopt(self, run_id: str, question: Adopt) -> Answer:
         """Join a running cluster, as its leader says; always without a past of ours."""
         member, identity = self._member, self._member.identity
         if member.phase is Phase.MEMBER:
             same = question.cluster == member.cluster
             return Yes(member.run_id) if same else No(f"it is in Raft cluster {member.cluster}")
+        if run_id not in question.members:
+            return No("who adds it is no member of that Raft cluster")
         promised = identity.cluster if identity and member.phase is Phase.PREPARED else ""
         if member.is_founding or promised not in ("", question.cluster):
             return No("it is about to be in another Raft cluster")
@@ -143,9 +145,10 @@ class Answers:
         return Yes(member.run_id)
 
     def _removed(self, run_id: str, cluster: str) -> Answer:
+        """Take it for a hint: whether it is so, the members say whom we dial ourselves."""
         member = self._member
         if cluster == member.cluster and run_id in member.addresses:
-            member.leave()
+            member.ask_for_removal()
         return Yes()
 
     def _forwarded(self, run_id: str, words: tuple[str, ...]) -> Answer | asyncio.Future[Answer]:

@@ -12,10 +12,20 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from sentinel_py.core.model import LinkState, State
-from sentinel_py.raft import addresses, formation
+from sentinel_py.raft import addresses
+from sentinel_py.raft.handshake import is_secret
 from sentinel_py.raft.identity import Phase
 from sentinel_py.raft.membership import Add, Remove
-from sentinel_py.raft.questions import Adopt, AskStanding, Forwarded, No, Removed, Standing, Yes
+from sentinel_py.raft.questions import (
+    MEMBERS_MAX,
+    Adopt,
+    AskStanding,
+    Forwarded,
+    No,
+    Removed,
+    Standing,
+    Yes,
+)
 
 if TYPE_CHECKING:
     from sentinel_py.raft.member import Member
@@ -28,6 +38,10 @@ DONE_WITHIN_S = 25.0
 
 LOOK_EVERY_S = 0.02
 
+_FORM_IS_OPEN = (
+    "FORM needs a secret by which the sentinels prove themselves to each other: say "
+    "'sentinel raft-secret <text>' in the file of each, the same text, and restart them one by one"
+)
 _NO_LEADER = "the Raft cluster has no leader at the moment, try again"
 
 
@@ -74,8 +88,10 @@ class Changes:
         assert member.driver
         if address in member.addresses.values():
             return f"{address} is a member already"
-        if len(member.addresses) >= formation.MEMBERS_MAX:
-            return f"a Raft cluster has at most {formation.MEMBERS_MAX} members"
+        if not member.secret() and not addresses.is_loopback(address):
+            return f"{address} is another host: members need a raft-secret before it can be added"
+        if len(member.addresses) >= MEMBERS_MAX:
+            return f"a Raft cluster has at most {MEMBERS_MAX} members"
         member.visit(address)
         try:
             return await self._add_visited(address)
@@ -178,11 +194,13 @@ class Changes:
         member = self._member
         if member.phase is not Phase.CLASSIC:
             return f"this sentinel is in Raft mode already ({member.phase})"
+        if not is_secret(member.secret()):
+            return _FORM_IS_OPEN
         members = _discovered(member.state)
         if len(members) < 2:
             return "no other sentinel is known yet"
-        if len(members) > formation.MEMBERS_MAX:
-            return f"a Raft cluster has at most {formation.MEMBERS_MAX} members"
+        if len(members) > MEMBERS_MAX:
+            return f"a Raft cluster has at most {MEMBERS_MAX} members"
         if member.leads_failover:
             return "a failover is under way"
         others = {run_id: at for run_id, at in members.items() if run_id != member.run_id}

@@ -24,8 +24,9 @@ from sentinel_py.core.messages import (
     Propose,
     RaftContact,
     RaftView,
+    Tell,
 )
-from sentinel_py.raft import addresses
+from sentinel_py.raft import addresses, reports
 from sentinel_py.raft.codec import CodecError
 from sentinel_py.raft.contact import ASK_EVERY_MS, Contact
 from sentinel_py.raft.disk import Disk
@@ -114,6 +115,11 @@ class Driver:
 
     def receive(self, run_id: str, message: bytes) -> None:
         """Take a message in; ProtocolError if it is none."""
+        if reports.is_about(message):
+            report = reports.decode(run_id, message)
+            if run_id in self.status.members:
+                self._member.host.feed(report)
+            return
         if self._contact.is_about(message):
             if self._contact.take(run_id, message, self._lease, self.status.leader):
                 self._tell_contact()
@@ -124,6 +130,11 @@ class Driver:
             raise ProtocolError(str(error)) from None
         if is_urgent:
             self._soon()
+
+    def tell(self, effect: Tell) -> None:
+        """Tell a member what we see of a master."""
+        if message := reports.encode(effect):
+            self._member.peers.send(effect.run_id, message)
 
     def connected(self, run_id: str) -> None:
         self._links.add(run_id)

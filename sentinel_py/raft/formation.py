@@ -13,9 +13,6 @@ from sentinel_py.raft.identity import Phase
 from sentinel_py.raft.questions import Prepare, Standing
 from sentinel_py.values import dataclass
 
-MEMBERS_MAX = 15
-"""More members make each commit slower and survive nothing more that happens in practice."""
-
 
 @dataclass(frozen=True, slots=True)
 class Place:

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from enum import StrEnum
 
 from sentinel_py.raft import journal, records
+from sentinel_py.raft.addresses import is_address
 from sentinel_py.raft.disk import Disk
 from sentinel_py.storage import cause
 from sentinel_py.values import dataclass
@@ -119,4 +120,6 @@ def _identity(text: bytes) -> Identity:
     identity = records.read(Identity, record, {"Phase": lambda value: Phase(str(value))})
     if identity.phase not in _STORED:
         raise ValueError("no such phase")
-    return identity
+    # An address that is none was believed by an earlier version; it is asked for again.
+    known = {it: at if is_address(at) else "" for it, at in identity.addresses.items()}
+    return replace(identity, addresses=known)

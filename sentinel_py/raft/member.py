@@ -16,16 +16,16 @@ from random import Random
 from typing import Protocol
 
 from sentinel_py.core import snapshot
-from sentinel_py.core.messages import Input, Installed, Level, Notice, ProposalEnded, Propose
+from sentinel_py.core.messages import Input, Installed, Level, Notice, ProposalEnded, Propose, Tell
 from sentinel_py.core.model import History, Raft, State
 from sentinel_py.links import LinkOptions
-from sentinel_py.raft import formation
+from sentinel_py.raft import addresses, formation
 from sentinel_py.raft.adapters import LibraryError
 from sentinel_py.raft.answers import Answers
 from sentinel_py.raft.changes import Changes
 from sentinel_py.raft.driver import Driver
 from sentinel_py.raft.files import Files, RaftError, Storage
-from sentinel_py.raft.handshake import Introduction
+from sentinel_py.raft.handshake import Introduction, is_secret, stretched
 from sentinel_py.raft.identity import Identity, Phase
 from sentinel_py.raft.journal import JournalDamagedError
 from sentinel_py.raft.peers import Peers
@@ -35,6 +35,11 @@ from sentinel_py.raft.seeking import Seeker
 LOOK_EVERY_S = 1.0
 """Addresses that are not known yet, and whether we were removed, are asked for this often."""
 
+OPEN_TO_ALL_TEXT = (
+    "{address} is another host, and there is no raft-secret: whoever reaches this port could pass "
+    "for a member. Say 'sentinel raft-secret <text>' in the file of each member, the same text, or "
+    "'sentinel raft-secret none' to go without."
+)
 _REMOVED_TEXT = (
     "Raft: this sentinel was removed from cluster {cluster}. It neither votes nor leads until "
     "SENTINEL RAFT ADD on a member of a cluster takes it in again."
@@ -73,6 +78,8 @@ class Member:
         self._visited: set[str] = set()  # addresses that an order needs, members or not
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopped = False
+        self._is_asking = False  # members whether we were removed
+        self._check_secret()
         if self.identity:
             self.state.myid = self.identity.run_id
         self.phase = self._settled_phase()
@@ -82,6 +89,17 @@ class Member:
             self.driver = self._engine_room()
         # Whether the config file may stand for entries of a log that is not, or not yet, ours.
         self._file_has_log = self.driver is not None or self.state.raft_applied > 0
+
+    def _check_secret(self) -> None:
+        """Refuse to start where another host could pass for a member, unless that is wanted.
+
+        Make the key now, too: it takes as long as many requests, and no stream should wait for it.
+        """
+        secret = self.state.settings.raft_secret
+        outside = [it for it in self.places() if not addresses.is_loopback(it)]
+        if outside and not secret:
+            raise RaftError(OPEN_TO_ALL_TEXT.format(address=outside[0]))
+        stretched(secret)
 
     def _settled_phase(self) -> Phase:
         if self.identity is None:
@@ -432,7 +450,19 @@ class Member:
                 self._files.keep(replace(self.identity, addresses=merged))
         self.members_changed()
 
+    def ask_for_removal(self) -> None:
+        """See whether we were removed, as somebody says; once at a time."""
+        if not self._is_asking:
+            self._is_asking = True
+            self.spawn(self._ask_for_removal())
+
     async def _ask_for_removal(self) -> None:
+        try:
+            await self._ask_members_for_removal()
+        finally:
+            self._is_asking = False
+
+    async def _ask_members_for_removal(self) -> None:
         for run_id in self.addresses:
             answer = await self.peers.ask(run_id, AskStanding())
             if not isinstance(answer, Standing) or answer.cluster != self.cluster:
@@ -452,6 +482,18 @@ class Member:
 
     def secret(self) -> str:
         return self.state.settings.raft_secret
+
+    def takes_part(self) -> bool:
+        is_named = bool(self.listed) or is_secret(self.secret())
+        return is_named or self.phase is not Phase.CLASSIC
+
+    def knows(self, run_id: str) -> bool:
+        told = self.identity.addresses if self.identity else {}
+        return run_id in self.addresses or run_id in told
+
+    def places(self) -> list[str]:
+        told = self.identity.addresses.values() if self.identity else ()
+        return [it for it in (*self.state.settings.raft_peers, *self._visited, *told) if it]
 
     def login(self) -> tuple[str, ...]:
         """As links to peers log in."""
@@ -497,3 +539,7 @@ class Member:
         else:
             ended = ProposalEnded(effect.entry_id, certain=True)
             asyncio.get_running_loop().call_soon(self.host.feed, ended)
+
+    def tell(self, effect: Tell) -> None:
+        if self.driver:
+            self.driver.tell(effect)

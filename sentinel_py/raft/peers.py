@@ -1,16 +1,24 @@
 """All streams of one sentinel: whom it dials, who has dialled it, and by which id they are known.
 
-What is said on the streams is the owner's. The rules guarded: to and from each peer there is one
-stream, and a new one ends the old with all that was not read of it; Raft messages pass only between
-two ends that named the same cluster when the stream began.
+What is said on the streams is the owner's. The rules guarded:
+
+- A sentinel that was given neither ``raft-peers`` nor ``raft-secret`` takes part in nothing: every
+  word that begins a stream is refused.
+- With a secret, whoever proves it may speak, from wherever he comes. Without one, nobody can prove
+  anything: streams come from the addresses of listed sentinels and members only, and whoever can
+  speak from there is believed. That is for loopback, and for who says ``raft-secret none``.
+- To and from each peer there is one stream, and a new one ends the old with all that was not read
+  of it. Raft messages pass only between two ends that named the same cluster when it began.
+- Who is no member as far as we know gets few streams and short frames.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakKeyDictionary
@@ -18,14 +26,24 @@ from weakref import WeakKeyDictionary
 from sentinel_py.core.messages import Input, Resolved
 from sentinel_py.links import LinkOptions
 from sentinel_py.raft import addresses, questions
-from sentinel_py.raft.framing import Kind
-from sentinel_py.raft.handshake import End, Introduction, is_proof, parse, proof
+from sentinel_py.raft.framing import MAX_BYTES, STRANGER_MAX_BYTES, Kind
+from sentinel_py.raft.handshake import (
+    VERSION,
+    End,
+    Introduction,
+    is_proof,
+    is_secret,
+    parse,
+    proof,
+    stretched,
+)
 from sentinel_py.raft.questions import Answer, No, Question
 from sentinel_py.raft.stream import Incoming, Outgoing
 from sentinel_py.resolver import Resolver, is_numeric
-from sentinel_py.resp import OK, Error, ProtocolError, Reply
+from sentinel_py.resp import Error, ProtocolError, Reply
 
 if TYPE_CHECKING:
+    from sentinel_py.endpoint import Endpoint
     from sentinel_py.server.session import Session
 
 FIRST_RETRY_S = 0.05
@@ -33,8 +51,14 @@ LAST_RETRY_S = 0.5
 
 _SAME_ONE = "it is this sentinel itself, or one that is reached already"
 
+_NO_PART = (
+    "this sentinel takes part in no Raft cluster: it has neither sentinel raft-peers nor "
+    "sentinel raft-secret"
+)
+
 MAX_CALLERS = 16
-"""Sentinels that talk to us and are no members by our log: few can be, and each has us dial it."""
+"""Sentinels that talk to us and are no members by our log: few can be, and each has us dial it.
+As many of them have a stream at a time, whether they are of our cluster or not."""
 
 ANSWER_WITHIN_S = 3.0
 """As long as a host that is not reached is held for slow."""
@@ -46,6 +70,15 @@ class Owner(Protocol):
     def introduction(self) -> Introduction: ...
     def secret(self) -> str: ...
     def login(self) -> tuple[str, ...]: ...
+
+    def takes_part(self) -> bool:
+        """Whether this sentinel is, or may be, in a Raft cluster."""
+
+    def knows(self, run_id: str) -> bool:
+        """Whether this is the id of a member, or of one that we were told of when we joined."""
+
+    def places(self) -> Iterable[str]:
+        """The addresses of listed sentinels and of members."""
 
     def met(self, peer: Introduction) -> None:
         """A peer has proved who it is, on a stream of either direction."""
@@ -164,17 +197,19 @@ class Peers:
     def introduction(self) -> Introduction:
         return replace(self._owner.introduction(), nonce=secrets.token_hex(16))
 
-    def secret(self) -> str:
-        return self._owner.secret()
+    def key(self) -> bytes:
+        return stretched(self._owner.secret())
 
     def login(self) -> tuple[str, ...]:
-        return self._owner.login()
+        """Nothing with a secret: no password leaves before the other end has proved it."""
+        return () if is_secret(self._owner.secret()) else self._owner.login()
+
+    def conflict(self, stream: Outgoing, peer: Introduction) -> str:
+        return _conflict(stream.own, peer)
 
     def accept(self, stream: Outgoing, peer: Introduction) -> str:
-        if reason := _conflict(stream.own, peer):
-            return reason
         self._dialer_of(stream).found = peer.run_id
-        if peer.run_id == stream.own.run_id or peer.run_id in self._outgoing:
+        if peer.run_id in self._outgoing:
             self._dialer_of(stream).is_resting = True
             return _SAME_ONE
         self._outgoing[peer.run_id] = stream
@@ -211,33 +246,79 @@ class Peers:
     # Who dials us
 
     def greet(self, session: Session, words: list[str]) -> Reply:
-        """``SENTINEL RAFT HELLO``: answer with our introduction and our proof."""
+        """``SENTINEL RAFT HELLO``: answer with our introduction, if this may become a stream."""
+        if reason := self._shut_out(session):
+            return Error(reason)
         peer = parse(words)
         if peer is None:
-            return Error("ERR unknown form of HELLO")
+            return Error(_no_introduction(words))
+        if dialer := self._dialer_that_said(peer):
+            dialer.found, dialer.is_resting = peer.run_id, True
+            return Error(f"ERR {_SAME_ONE}")
         own = self.introduction()
         if reason := _conflict(own, peer):
             return Error(f"ERR {reason}")
         self._greeting[session] = (own, peer)
-        return [*own.words(), proof(self._owner.secret(), End.ACCEPTOR, peer, own)]
+        return list(own.words())
 
     def admit(self, session: Session, text: str) -> Reply:
-        """``SENTINEL RAFT PROVE``: from here on the connection is a stream."""
+        """``SENTINEL RAFT PROVE``: answer with our proof; from here on it is a stream."""
+        if reason := self._shut_out(session):
+            return Error(reason)
         greeting = self._greeting.pop(session, None)
         if greeting is None:
             return Error("ERR PROVE must follow HELLO")
         own, peer = greeting
-        if not is_proof(text, self._owner.secret(), End.DIALER, peer, own):
+        key = self.key()
+        if not is_proof(text, key, End.DIALER, peer, own):
             return Error("NOPERM the proof is wrong: raft-secret differs")
         if peer.run_id == own.run_id:
-            return Error(f"ERR {_SAME_ONE}")
+            return Error(f"ERR another sentinel has the same id {own.run_id}")
         if old := self._incoming.get(peer.run_id):
             old.abort()
-        self._incoming[peer.run_id] = Incoming(session, self, own, peer)
+        elif not self._has_room_for(peer):
+            return Error(f"ERR {MAX_CALLERS} sentinels that are no members have a stream already")
+        session.depends_on_user = not is_secret(self._owner.secret())
+        self._incoming[peer.run_id] = Incoming(session, self, own, peer, key)
         self._owner.met(peer)
         if peer.run_id not in self._outgoing and peer.address in self._dialers:
             self._dialers[peer.address].dial()
-        return OK
+        return proof(key, End.ACCEPTOR, peer, own)
+
+    def _shut_out(self, session: Session) -> str:
+        """Return why nobody on this connection can begin a stream; empty if somebody may."""
+        if not self._owner.takes_part():
+            return f"ERR {_NO_PART}"
+        if is_secret(self._owner.secret()) or self._is_listed(session.endpoint):
+            return ""
+        return (
+            f"NOPERM {session.endpoint.address} is no address of a listed sentinel: "
+            "without sentinel raft-secret nobody else can prove anything"
+        )
+
+    def _is_listed(self, endpoint: Endpoint) -> bool:
+        if endpoint.is_unix:
+            return False
+        host, _ = addresses.split(endpoint.address)
+        return any(_is_one_host(host, ip) for ip in map(self._ip_of, self._owner.places()) if ip)
+
+    def _ip_of(self, address: str) -> str:
+        """The ip that this address stands for, as far as it was looked up."""
+        dialer = self._dialers.get(address)
+        host, _ = addresses.split(address)
+        return host if is_numeric(host) else dialer.ip if dialer else ""
+
+    def _has_room_for(self, peer: Introduction) -> bool:
+        strangers = sum(not self._owner.knows(run_id) for run_id in self._incoming)
+        return self._owner.knows(peer.run_id) or strangers < MAX_CALLERS
+
+    def _dialer_that_said(self, peer: Introduction) -> Dialer | None:
+        """The dialler of ours that is at the other end; its nonce is known to nobody else yet."""
+        ours = (it for it in self._dialers.values() if it.stream)
+        return next((it for it in ours if it.stream and it.stream.own == peer), None)
+
+    def limits(self, peer: Introduction) -> Mapping[Kind, int]:
+        return MAX_BYTES if self._owner.knows(peer.run_id) else STRANGER_MAX_BYTES
 
     def received(self, stream: Incoming, kind: Kind, payload: bytes) -> None:
         """A frame of a peer; ProtocolError if it has no place here."""
@@ -260,6 +341,26 @@ class Peers:
 
 def _is_of_one_cluster(own: Introduction, peer: Introduction | None) -> bool:
     return peer is not None and own.cluster != "" and own.cluster == peer.cluster
+
+
+def _no_introduction(words: list[str]) -> str:
+    if words[:1] != [VERSION]:
+        return (
+            f"ERR another version of HELLO than {VERSION}: "
+            "all members have to run the same version of sentinel_py"
+        )
+    return "ERR unknown form of HELLO"
+
+
+def _is_one_host(one: str, other: str) -> bool:
+    """Return whether two numeric addresses are the same; all of loopback is one host."""
+    first, second = _plain(one), _plain(other)
+    return first == second or (first.is_loopback and second.is_loopback)
+
+
+def _plain(text: str) -> IPv4Address | IPv6Address:
+    ip = ip_address(text)
+    return getattr(ip, "ipv4_mapped", None) or ip
 
 
 def _conflict(own: Introduction, peer: Introduction) -> str:
@@ -285,6 +386,7 @@ class Dialer:
     def __init__(self, address: str, peers: Peers, rng: Random) -> None:
         self.stream: Outgoing | None = None
         self.found: str | None = None  # the id of who answered last
+        self.ip = ""  # what the host stood for when it was dialled last
         self.reason = "not reached yet"
         self.was_refused = False
         self._peers = peers
@@ -337,6 +439,7 @@ class Dialer:
             self._peers.over(stream)
 
     def _connect(self, ip: str) -> None:
+        self.ip = ip
         self.stream = Outgoing(self._peers, self._over)
         self.stream.connect(ip, self._port, self._peers.options)
 

@@ -10,8 +10,14 @@ import json
 from dataclasses import asdict
 
 from sentinel_py.raft import records
+from sentinel_py.raft.addresses import is_address
 from sentinel_py.resp import ProtocolError
 from sentinel_py.values import dataclass
+
+MEMBERS_MAX = 15
+"""More members make each commit slower and survive nothing more that happens in practice."""
+
+ID_MAX_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +128,25 @@ def encode(value: Value, ticket: int = 0) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode()
 
 
+def _check_members(members: dict[str, str]) -> None:
+    """Refuse what no cluster has: it would be kept on disk, and shown to operators."""
+    if len(members) > MEMBERS_MAX:
+        raise ValueError("too many members")
+    for run_id, address in members.items():
+        is_id = 0 < len(run_id) <= ID_MAX_LENGTH and run_id.isascii() and run_id.isalnum()
+        if not is_id or not (address == "" or is_address(address)):
+            raise ValueError("no member")
+
+
 def decode(data: bytes) -> tuple[Value, int]:
     try:
         record = json.loads(data)
         kind, ticket = _KINDS[record.pop("kind")], record.pop("ticket")
         if type(ticket) is not int:
             raise ValueError
-        return records.read(kind, record), ticket
+        value = records.read(kind, record)
+        if isinstance(value, Prepare | Adopt | Standing):
+            _check_members(value.members)
+        return value, ticket
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ProtocolError("neither a question nor an answer") from None

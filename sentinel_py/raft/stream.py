@@ -1,9 +1,10 @@
 """The two ends of a stream between sentinels: the one that dialled, and the one that accepted.
 
 A connection is dialled by the sentinel that has something to say; the other one only answers. It
-begins as a client's connection on the sentinel's port (AUTH, HELLO, PROVE) and then carries frames.
-What is said is not known here. The rule guarded: bytes that make no sense, and an end that does
-not read, cost no more than the one connection.
+begins as a client's connection on the sentinel's port (HELLO, PROVE; where there is no raft-secret,
+AUTH before these) and then carries frames. What is said is not known here. The rules guarded: bytes
+that make no sense, and an end that does not read, cost no more than the one connection; and no more
+than `framing` and this module name is kept for either.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from sentinel_py.core.messages import ErrorReply, Value
 from sentinel_py.links import SOCKET_OPTIONS, LinkOptions, ReplyReader, reason_of
-from sentinel_py.raft import framing, questions
-from sentinel_py.raft.framing import FrameReader, Kind
-from sentinel_py.raft.handshake import End, Introduction, is_proof, parse, proof
+from sentinel_py.raft import questions
+from sentinel_py.raft.framing import FrameReader, FrameWriter, Kind
+from sentinel_py.raft.handshake import End, Introduction, frame_key, is_proof, parse, proof
 from sentinel_py.raft.questions import Answer, No, Question
 from sentinel_py.resp import ProtocolError, encode_command, to_text
 
@@ -30,6 +32,9 @@ GREETING_DEADLINE_S = 2.0
 
 UNSENT_MAX_BYTES = 32 * 1024 * 1024
 """Two of the largest frames: whoever has not read those has a new stream when it reads again."""
+
+UNSENT_ANSWERS_MAX_BYTES = 1024 * 1024
+"""Eight of the largest answers: whoever asks and does not read has its stream ended."""
 
 QUESTIONS_MAX = 64
 """Unanswered ones on a stream; operators ask them, and we at most a few times a second."""
@@ -52,10 +57,14 @@ class Caller(Protocol):
     def introduction(self) -> Introduction:
         """Who we are, with a fresh nonce."""
 
-    def secret(self) -> str: ...
+    def key(self) -> bytes:
+        """What ``raft-secret`` stands for."""
 
     def login(self) -> tuple[str, ...]:
-        """The AUTH command for a peer; empty where it needs none."""
+        """The AUTH command for a peer; empty where it needs none, or where there is a secret."""
+
+    def conflict(self, stream: Outgoing, peer: Introduction) -> str:
+        """Why these two can have nothing to say to each other; empty if they can."""
 
     def accept(self, stream: Outgoing, peer: Introduction) -> str:
         """Whether to go on with this peer: empty, or why not."""
@@ -65,6 +74,9 @@ class Caller(Protocol):
 
 class Callee(Protocol):
     """What the accepting end tells of its frames."""
+
+    def limits(self, peer: Introduction) -> Mapping[Kind, int]:
+        """The longest payloads that this peer may send."""
 
     def received(self, stream: Incoming, kind: Kind, payload: bytes) -> None: ...
     def lost(self, stream: Incoming) -> None: ...
@@ -85,6 +97,7 @@ class Outgoing(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._replies = ReplyReader()
         self._frames: FrameReader | None = None
+        self._writer: FrameWriter | None = None
         self._readers: list[Callable[[Value], None]] = []  # of the replies that are still to come
         self._asked: dict[int, asyncio.Future[Answer]] = {}
         self._last_ticket = 0
@@ -149,10 +162,11 @@ class Outgoing(asyncio.Protocol):
         if not self.is_open:
             return
         assert self._transport
+        assert self._writer
         if self._transport.get_write_buffer_size() > UNSENT_MAX_BYTES:
             self.fail("it does not read what is sent to it")
         else:
-            self._transport.write(framing.encode(kind, payload))
+            self._transport.write(self._writer.encode(kind, payload))
 
     def ask(self, question: Question, within_s: float) -> asyncio.Future[Answer]:
         """The answer; a No of our own if there is none in time."""
@@ -221,28 +235,31 @@ class Outgoing(asyncio.Protocol):
         self._transport.write(encode_command(words))
 
     def _take_introduction(self, reply: Value) -> None:
-        words = [to_text(word) for word in _texts(reply)]
-        peer = parse(words[:-1])
+        peer = parse([to_text(word) for word in _texts(reply)])
         if peer is None:
             self._refuse(_refusal(reply))
             return
-        secret = self._caller.secret()
-        if not is_proof(words[-1], secret, End.ACCEPTOR, self.own, peer):
+        if reason := self._caller.conflict(self, peer):
+            self._refuse(reason)
+            return
+        answer = proof(self._caller.key(), End.DIALER, self.own, peer)
+        take_proof = partial(self._take_proof, peer)
+        self._request(("SENTINEL", "RAFT", "PROVE", answer), take_proof)
+
+    def _take_proof(self, peer: Introduction, reply: Value) -> None:
+        key = self._caller.key()
+        if not isinstance(reply, bytes):
+            self._refuse(_refusal(reply))
+        elif not is_proof(to_text(reply), key, End.ACCEPTOR, self.own, peer):
             self._refuse("its proof is wrong: raft-secret differs")
         elif reason := self._caller.accept(self, peer):
             self._refuse(reason)
         else:
             self.peer = peer
-            answer = proof(secret, End.DIALER, self.own, peer)
-            self._request(("SENTINEL", "RAFT", "PROVE", answer), self._take_welcome)
-
-    def _take_welcome(self, reply: Value) -> None:
-        if reply != b"OK":
-            self._refuse(_refusal(reply))
-            return
-        self._deadline.cancel()
-        self._frames = FrameReader()
-        self._caller.opened(self)
+            self._deadline.cancel()
+            self._frames = FrameReader(frame_key(key, End.ACCEPTOR, self.own, peer))
+            self._writer = FrameWriter(frame_key(key, End.DIALER, self.own, peer))
+            self._caller.opened(self)
 
 
 def _texts(reply: Value) -> list[bytes]:
@@ -260,18 +277,31 @@ def _refusal(reply: Value) -> str:
 class Incoming(asyncio.Protocol):
     """A stream that a peer has opened to us, on what was a client's connection."""
 
-    def __init__(self, session: Session, callee: Callee, own: Introduction, peer: Introduction):
+    def __init__(
+        self,
+        session: Session,
+        callee: Callee,
+        own: Introduction,
+        peer: Introduction,
+        key: bytes,
+    ) -> None:
         self._session = session
         self._callee = callee
-        self._frames = FrameReader()
+        self._frames = FrameReader(frame_key(key, End.DIALER, peer, own))
+        self._writer = FrameWriter(frame_key(key, End.ACCEPTOR, peer, own))
         self._is_over = False
         self.own = own
         self.peer = peer
         self._transport = session.hand_over(self)
 
     def answer(self, ticket: int, answer: Answer) -> None:
-        if not self._is_over:
-            self._transport.write(framing.encode(Kind.ANSWER, questions.encode(answer, ticket)))
+        if self._is_over:
+            return
+        if self._transport.get_write_buffer_size() > UNSENT_ANSWERS_MAX_BYTES:
+            self.abort()
+        else:
+            payload = questions.encode(answer, ticket)
+            self._transport.write(self._writer.encode(Kind.ANSWER, payload))
 
     def close(self) -> None:
         """End it once what we have said is sent; what was received and not read is forgotten."""
@@ -283,6 +313,7 @@ class Incoming(asyncio.Protocol):
         self._session.abort()
 
     def data_received(self, data: bytes) -> None:
+        self._frames.limits = self._callee.limits(self.peer)
         try:
             for kind, payload in self._frames.read(data):
                 if self._is_over:

@@ -31,6 +31,9 @@ CATEGORIES = (
     *("dangerous", "connection", "transaction", "scripting"),
 )
 
+# Words of ours that tell what SENTINEL MASTERS tells are closed to whom that is closed.
+READS_MASTERS = ("sentinel|masters",)
+
 # Redis cuts what it repeats of an unknown command.
 MAX_QUOTED_BYTES = 128
 
@@ -80,6 +83,13 @@ class Command:
     lasts: Lasts = Lasts.NOT
     # What peers send in bursts: carried out while replies to others of these are still awaited.
     overlaps: bool = False
+    # The name that ACL rules know it by, where it is a second name of another command.
+    alias_of: str = ""
+    # The commands that a user must have the right to, beside this one, to say these words: what is
+    # no word of redis-sentinel must not be more than an old rule means to give.
+    also_needs: Callable[[Sequence[bytes]], tuple[str, ...]] | None = None
+    # Whether these words need neither a login nor a right, since they bring a proof of their own.
+    proves_itself: Callable[[Sequence[bytes]], bool] | None = None
     subcommands: Mapping[bytes, Command] = field(default_factory=dict)
 
     @property
@@ -95,6 +105,10 @@ class Command:
     @property
     def needs_no_auth(self) -> bool:
         return "no_auth" in self.flags
+
+    @property
+    def acl_name(self) -> str:
+        return self.alias_of or self.name
 
     def accepts(self, word_count: int) -> bool:
         return word_count == self.arity or word_count >= -self.arity > 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sentinel_py.core import chronicle
 from sentinel_py.core.model import Event
 from sentinel_py.resp import NOT_AN_INTEGER, Error, Reply, parse_integer
-from sentinel_py.server.commands import Answer, Command, Docs
+from sentinel_py.server.commands import READS_MASTERS, Answer, Command, Docs
 
 if TYPE_CHECKING:
     from sentinel_py.server.sentinel_commands import SentinelHost
@@ -36,7 +36,15 @@ def build(host: SentinelHost) -> Command:
     def handler(_session: Session, args: list[bytes]) -> Answer:
         return _events(host, args[2:])
 
-    return Command("sentinel|events", -2, handler, ("admin",), docs=_DOCS, is_listed=False)
+    return Command(
+        "sentinel|events",
+        -2,
+        handler,
+        ("admin",),
+        docs=_DOCS,
+        is_listed=False,
+        also_needs=lambda _args: READS_MASTERS,
+    )
 
 
 def _events(host: SentinelHost, words: list[bytes]) -> Reply:

@@ -1,19 +1,22 @@
 """The words of SENTINEL RAFT: what operators ask and order, and what other sentinels begin with.
 
-Each word is one small function; what it does is the member's. The rule guarded: this is an added
-subcommand, so nothing that a client of redis-sentinel can see is changed by it.
+Each word is one small function; what it does is the member's. The rules guarded: this is an added
+subcommand, so nothing that a client of redis-sentinel can see is changed by it; and it is no way
+around an old rule. Who is to change the members needs the rights to all that members can change,
+and who is to look at them, the right to MASTERS. HELLO and PROVE alone need no login where there is
+a raft-secret: whoever says them has to prove more than a password.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from sentinel_py.core.messages import DownReport
 from sentinel_py.raft import addresses, report
+from sentinel_py.raft.handshake import is_secret
 from sentinel_py.resp import OK, Error, Reply, to_text
-from sentinel_py.server.commands import Answer, Command, Docs, help_reply
+from sentinel_py.server.commands import READS_MASTERS, Answer, Command, Docs, help_reply
 
 if TYPE_CHECKING:
     from sentinel_py.raft.member import Member
@@ -40,7 +43,11 @@ _HELP = (
     "    Have that member, or any other, lead the Raft cluster.",
     "FORM",
     "    Make a Raft cluster of this Sentinel and all others that watch its masters.",
+    "    All of them need the same raft-secret.",
 )
+
+_ORDERS = ("sentinel|monitor", "sentinel|remove", "sentinel|set", "sentinel|failover")
+"""What a member can order of all others: whoever makes one needs the right to all of it."""
 
 _Word: TypeAlias = "Callable[[Member, Session, list[str]], Answer]"
 
@@ -59,7 +66,31 @@ def build(member: Member) -> Command:
             return Error(f"ERR wrong number of arguments for 'sentinel|raft {name.lower()}'")
         return act(member, session, words)
 
-    return Command("sentinel|raft", -3, handler, ("admin",), docs=_DOCS, is_listed=False)
+    def proves_itself(args: Sequence[bytes]) -> bool:
+        is_greeting = len(args) > 2 and args[2].lower() in _GREETINGS
+        return is_greeting and is_secret(member.secret())
+
+    return Command(
+        "sentinel|raft",
+        -3,
+        handler,
+        ("admin",),
+        docs=_DOCS,
+        is_listed=False,
+        also_needs=_needs,
+        proves_itself=proves_itself,
+    )
+
+
+def _needs(args: Sequence[bytes]) -> tuple[str, ...]:
+    word = args[2].lower() if len(args) > 2 else b""
+    if word in _GREETINGS:
+        return ()
+    return READS_MASTERS if word in _QUESTIONS else _ORDERS
+
+
+_GREETINGS = (b"hello", b"prove")
+_QUESTIONS = (b"status", b"members", b"help")
 
 
 def _status(member: Member, _session: Session, _words: list[str]) -> Answer:
@@ -111,16 +142,6 @@ def _prove(member: Member, session: Session, words: list[str]) -> Answer:
     return member.peers.admit(session, words[0])
 
 
-def _report(member: Member, _session: Session, words: list[str]) -> Answer:
-    """A fellow member tells what it sees of a master; what does not fit changes nothing."""
-    run_id, master, epoch, down = words
-    if down not in ("0", "1") or not (epoch.isdecimal() and len(epoch) < 20):
-        return Error("ERR syntax error")
-    if run_id in member.addresses and run_id != member.run_id:
-        member.host.feed(DownReport(run_id, master, int(epoch), down == "1"))
-    return OK
-
-
 # Each with the numbers of arguments that it takes.
 _WORDS: dict[str, tuple[range, _Word]] = {
     "status": (range(1), _status),
@@ -131,5 +152,4 @@ _WORDS: dict[str, tuple[range, _Word]] = {
     "form": (range(1), _form),
     "hello": (range(1, 16), _hello),
     "prove": (range(1, 2), _prove),
-    "report": (range(4, 5), _report),
 }

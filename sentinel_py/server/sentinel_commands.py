@@ -41,6 +41,7 @@ from sentinel_py.resp import (
 from sentinel_py.scripts import PendingScript, Scripts
 from sentinel_py.server import sentinel_docs
 from sentinel_py.server.commands import (
+    READS_MASTERS,
     Answer,
     Command,
     Handler,
@@ -128,6 +129,8 @@ def _subcommand(
         is_listed=word not in _OTHER_NAMES and word not in _OURS,
         lasts=lasts,
         overlaps=word in _OVERLAPPING,
+        alias_of=f"sentinel|{_ALIASES[word]}" if word in _ALIASES else "",
+        also_needs=(lambda _args: READS_MASTERS) if word in _OURS else None,
     )
 
 
@@ -345,13 +348,15 @@ _LASTS = {
 
 _OVERLAPPING = {"is-master-down-by-addr", "is-primary-down-by-addr"}
 
-_OTHER_NAMES = {
-    "get-primary-addr-by-name",
-    "is-primary-down-by-addr",
-    "primaries",
-    "primary",
-    "slaves",
+_ALIASES = {
+    "get-primary-addr-by-name": "get-master-addr-by-name",
+    "is-primary-down-by-addr": "is-master-down-by-addr",
+    "primaries": "masters",
+    "primary": "master",
 }
+"""Valkey's words for what has another name in redis-sentinel: rules about that hold for these."""
+
+_OTHER_NAMES = {*_ALIASES, "slaves"}
 """Second names of what COMMAND LIST has already."""
 
 _OURS = {"explain"}

@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 from sentinel_py.acl.acl import Acl
 from sentinel_py.acl.log import Reason
+from sentinel_py.acl.user import User
 from sentinel_py.resp import to_bytes
 from sentinel_py.server.client_list import describe_client
 from sentinel_py.server.commands import CommandTable, Host
@@ -151,10 +152,17 @@ class Server:
         self.newcomer = None
         for session in [*self.doorway.coming, *self.clients.values()]:
             user = session.user
-            if self.acl.holds(user) and user.may_keep(session.channels, session.patterns):
+            if session.is_handed_over:
+                if session.depends_on_user and not self._may_stream(user):
+                    session.abort()
+            elif self.acl.holds(user) and user.may_keep(session.channels, session.patterns):
                 session.refresh()
             else:
                 session.kill()
+
+    def _may_stream(self, user: User) -> bool:
+        """Whether a stream between sentinels that this user has begun may go on."""
+        return self.acl.holds(user) and user.enabled and "sentinel|raft" in user.root.allowed
 
     def log_denial(self, session: Session, reason: Reason, what: str, username: str) -> None:
         """Put a refusal into the ACL log."""

@@ -73,6 +73,8 @@ class Session(asyncio.Protocol):
     last_command: Command | None = None
     closing = False
     is_handed_over = False
+    # Whether what it was handed over to goes on only as long as its user may begin such a thing.
+    depends_on_user = True
     _endpoint: Endpoint | None = None
     _parser: RequestParser | None = None
     _rest: Iterator[Request] = iter(())
@@ -240,6 +242,8 @@ class Session(asyncio.Protocol):
 
     def _refusal(self, command: Command, args: Request) -> Error | None:
         """Why a command is refused that is not permitted at first sight."""
+        if command.proves_itself and command.proves_itself(args):
+            return None
         if self.needs_auth and not command.needs_no_auth:
             return Error("NOAUTH Authentication required.")
         if denial := self.user.check(command, args):

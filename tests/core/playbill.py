@@ -21,6 +21,7 @@ from sentinel_py.core.messages import (
     Save,
     SaveSoon,
     Send,
+    Tell,
 )
 from sentinel_py.core.model import Master, State
 
@@ -68,6 +69,10 @@ class Playbill:
                 return "save soon"
             case Send():
                 return self._send(name, effect.requests)
+            case Tell():
+                sees = "down" if effect.down else "up"
+                replica = "a replica" if effect.has_replica else "no replica"
+                return f"tell {effect.run_id}: {effect.master} is {sees}, {replica} to promote"
             case Open():
                 return f"open {name} {effect.kind.value}" if "links" in self.topics else None
             case Close():

@@ -123,6 +123,9 @@ class SentinelLife:
         self.machine.observer.proposed(self, effect)
         self.member.propose(effect)
 
+    def tell(self, effect):
+        self.member.tell(effect)
+
     def crash(self):
         self.machine.kill()
 
