@@ -17,7 +17,8 @@ def split(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     is_port = port.isascii() and port.isdigit() and 0 < int(port) <= _PORT_MAX
-    if not (host and colon and is_port) or len(text) > WORD_MAX_LENGTH or not text.isprintable():
+    is_plain = text.isprintable() and " " not in text and len(text) <= WORD_MAX_LENGTH
+    if not (host and colon and is_port and is_plain):
         raise ValueError(f"'{text}' is not of the form host:port")
     return host, int(port)
 

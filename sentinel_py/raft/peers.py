@@ -207,13 +207,14 @@ class Peers:
     def conflict(self, stream: Outgoing, peer: Introduction) -> str:
         return _conflict(stream.own, peer)
 
-    def accept(self, stream: Outgoing, peer: Introduction) -> str:
+    def accept(self, stream: Outgoing, peer: Introduction) -> None:
+        """Take the stream; the other end has ended an earlier one, from another address, for it."""
         self._dialer_of(stream).found = peer.run_id
-        if peer.run_id in self._outgoing:
-            self._dialer_of(stream).is_resting = True
-            return _SAME_ONE
+        if earlier := self._outgoing.get(peer.run_id):
+            dialer = self._dialer_of(earlier)
+            self.over(earlier)
+            dialer.rest()
         self._outgoing[peer.run_id] = stream
-        return ""
 
     def opened(self, stream: Outgoing) -> None:
         assert stream.peer
@@ -237,7 +238,7 @@ class Peers:
         if _is_of_one_cluster(stream.own, peer):
             self._owner.disconnected(peer.run_id)
         for dialer in self._dialers.values():
-            if dialer.found == peer.run_id:
+            if dialer.found == peer.run_id and not dialer.stream:
                 dialer.retry_soon()
 
     def _dialer_of(self, stream: Outgoing) -> Dialer:
@@ -429,6 +430,14 @@ class Dialer:
         if not self.stream and not self._is_resolving:
             self._stop_timer()
             self._retry()
+
+    def rest(self) -> None:
+        """Leave it to another dialler, which has reached the same sentinel."""
+        self.is_resting = True
+        self._stop_timer()
+        stream, self.stream = self.stream, None
+        if stream:
+            stream.close()
 
     def close(self) -> None:
         self._is_closed = True

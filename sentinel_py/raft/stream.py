@@ -66,8 +66,8 @@ class Caller(Protocol):
     def conflict(self, stream: Outgoing, peer: Introduction) -> str:
         """Why these two can have nothing to say to each other; empty if they can."""
 
-    def accept(self, stream: Outgoing, peer: Introduction) -> str:
-        """Whether to go on with this peer: empty, or why not."""
+    def accept(self, stream: Outgoing, peer: Introduction) -> None:
+        """Take note of a peer that has proved who it is."""
 
     def opened(self, stream: Outgoing) -> None: ...
 
@@ -252,9 +252,8 @@ class Outgoing(asyncio.Protocol):
             self._refuse(_refusal(reply))
         elif not is_proof(to_text(reply), key, End.ACCEPTOR, self.own, peer):
             self._refuse("its proof is wrong: raft-secret differs")
-        elif reason := self._caller.accept(self, peer):
-            self._refuse(reason)
         else:
+            self._caller.accept(self, peer)
             self.peer = peer
             self._deadline.cancel()
             self._frames = FrameReader(frame_key(key, End.ACCEPTOR, self.own, peer))

@@ -7,7 +7,7 @@ from serving import Node, eventually, free_port
 
 from sentinel_py.acl.acl import Acl
 from sentinel_py.links import LinkOptions
-from sentinel_py.raft.handshake import Introduction
+from sentinel_py.raft.handshake import Introduction, is_secret
 from sentinel_py.raft.peers import Peers
 from sentinel_py.raft.questions import Yes
 from sentinel_py.resp import to_text
@@ -28,6 +28,7 @@ class Party:
         self.address = f"127.0.0.1:{self.port}"
         self.links_up, self.messages, self.met_ids, self.questions = [], [], [], []
         self.dead, self.parted_ids = [], []
+        self.known_ids, self.is_out, self.listed = None, False, ["127.0.0.1:1"]
         self.peers = Peers(self, LinkOptions(), Random(1))
         self.server = None
 
@@ -37,7 +38,13 @@ class Party:
         def raft(session, args):
             return words[to_text(args[2]).lower()](session, [to_text(word) for word in args[3:]])
 
-        raft_command = Command("sentinel|raft", -3, raft, flags=("admin",))
+        raft_command = Command(
+            "sentinel|raft",
+            -3,
+            raft,
+            flags=("admin",),
+            proves_itself=lambda _args: is_secret(self.secret_text),
+        )
         sentinel = Command(
             "sentinel", -2, flags=("admin",), subcommands=subcommand_map([raft_command])
         )
@@ -69,6 +76,16 @@ class Party:
 
     def login(self):
         return self.login_words
+
+    def takes_part(self):
+        return not self.is_out
+
+    def knows(self, run_id):
+        """Whether this is a member; everybody, unless a test says who is."""
+        return self.known_ids is None or run_id in self.known_ids
+
+    def places(self):
+        return self.listed
 
     def met(self, peer):
         self.met_ids.append(peer.run_id)

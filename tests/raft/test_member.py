@@ -7,6 +7,7 @@ from serving import eventually
 
 from sentinel_py.raft.files import Files, RaftError
 from sentinel_py.raft.identity import Identity, Phase
+from sentinel_py.raft.questions import Removed, Yes
 from sentinel_py.raft.storage import LocalStorage
 
 from .sentinels import InProcess, agreed_members, formed, group, ids, leader_of
@@ -173,13 +174,13 @@ async def test_leadership_can_be_transferred(tmp_path):
 
 @pytest.mark.parametrize("has_log", [False, True])
 async def test_a_member_is_added_and_removed(tmp_path, has_log):
-    """A sentinel that knows of nothing joins, has everything, counts; and counts no more."""
-    async with group(tmp_path) as sentinels:
+    """A sentinel that knows the secret alone joins, has everything, counts; and counts no more."""
+    async with group(tmp_path, raft_secret="s") as sentinels:
         leader = await formed(sentinels)
         follower = next(it for it in sentinels if it is not leader)
         if has_log:
             assert await leader.ask("SENTINEL", "MONITOR", "m", "127.0.0.1", "1", "2") == "OK"
-        new = InProcess(tmp_path, "d")
+        new = InProcess(tmp_path, "d", raft_secret="s")
         try:
             await new.start()
             assert await follower.raft("ADD", new.address) == "OK"
@@ -334,7 +335,7 @@ def promised(sentinels, phase):
 
 async def test_a_group_whose_founder_was_killed_early_stays_classic(tmp_path):
     """Before its own file says member there is no cluster, and the promises are void."""
-    async with group(tmp_path, start=False, listed=False) as sentinels:
+    async with group(tmp_path, start=False, listed=False, raft_secret="s") as sentinels:
         promised(sentinels, Phase.PREPARED)
         for sentinel in sentinels[1:]:
             await sentinel.start()
@@ -365,5 +366,77 @@ async def test_strangers_change_nothing(tmp_path):
         assert "not reached" in await only.raft("ADD", "127.0.0.1:1")
         assert "last member" in await only.raft("REMOVE", only.myid)
         assert (await only.raft("HELP"))[0].startswith("SENTINEL RAFT <subcommand>")
-        assert await only.raft("REPORT", "x", "m", "0", "1") == "OK"
+        assert "unknown word" in await only.raft("REPORT", "x", "m", "0", "1")
         assert set(only.status.members) == {only.myid}
+
+
+# The door ----------------------------------------------------------------------------------------
+
+
+async def test_a_classic_sentinel_takes_part_in_nothing(tmp_path):
+    """A stock file names no cluster: whoever wants it in his own is refused, and it stays alone."""
+    async with group(tmp_path, "ab", raft_secret="s") as sentinels:
+        leader = await formed(sentinels)
+        classic = InProcess(tmp_path, "d")
+        try:
+            await classic.start()
+            refusal = await leader.raft("ADD", classic.address)
+            assert "neither sentinel raft-peers nor sentinel raft-secret" in refusal
+            refusal = await classic.raft("FORM")
+            assert "sentinel raft-secret <text>" in refusal
+            assert classic.phase is Phase.CLASSIC
+            assert not classic.folder.exists()
+        finally:
+            await classic.kill()
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7:26379", "db.example:26379", "[2001:db8::1]:1"])
+async def test_another_host_needs_a_secret(tmp_path, address):
+    """Without one the start is refused in a line with both ways out; each of these starts."""
+    alone = InProcess(tmp_path, "a", raft_peers=[address])
+    try:
+        with pytest.raises(RaftError) as refused:
+            await alone.start()
+        text = str(refused.value)
+        assert address in text
+        assert "raft-secret <text>" in text
+        assert "raft-secret none" in text
+        assert "\n" not in text
+        for secret in ("none", "s3cret"):
+            alone.settings.raft_secret = secret
+            await alone.start()
+            assert alone.phase is Phase.SEEKING
+            await alone.kill()
+    finally:
+        await alone.kill()
+
+
+async def test_loopback_and_localhost_need_none(tmp_path):
+    """On one host nobody is kept out who could not read the file."""
+    alone = InProcess(tmp_path, "a", raft_peers=["127.8.8.8:1", "localhost:2", "[::1]:3"])
+    try:
+        await alone.start()
+        assert alone.phase is Phase.SEEKING
+        assert "is another host" in await _added_elsewhere(tmp_path)
+    finally:
+        await alone.kill()
+
+
+async def _added_elsewhere(folder):
+    async with group(folder, "e") as (only,):
+        await formed([only])
+        return await only.raft("ADD", "192.0.2.7:26379")
+
+
+async def test_a_member_is_not_removed_by_who_says_so(tmp_path):
+    """It asks the members whom it dials itself, and stays one if its leader still has it."""
+    async with group(tmp_path) as sentinels:
+        leader = await formed(sentinels)
+        follower = next(it for it in sentinels if it is not leader)
+        await eventually(lambda: follower.member.is_up(leader.myid))
+        answers = follower.member._answers
+        assert answers.asked(leader.myid, Removed(follower.member.cluster)) == Yes()
+        await eventually(lambda: not follower.member._is_asking)
+        assert follower.phase is Phase.MEMBER
+        assert await leader.ask("SENTINEL", "MONITOR", "m", "127.0.0.1", "1", "2") == "OK"
+        await eventually(lambda: "m" in follower.state.masters)

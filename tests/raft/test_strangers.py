@@ -9,9 +9,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from serving import Client, eventually
 
-from sentinel_py.raft import framing, questions
-from sentinel_py.raft.framing import Kind
-from sentinel_py.raft.handshake import WORDS, End, Introduction, parse, proof
+from sentinel_py.raft import questions
+from sentinel_py.raft.framing import FrameWriter, Kind
+from sentinel_py.raft.handshake import (
+    WORDS,
+    End,
+    Introduction,
+    frame_key,
+    is_proof,
+    parse,
+    proof,
+    stretched,
+)
 from sentinel_py.raft.questions import Adopt, CallOff, Commit, Forwarded, Prepare, Removed
 
 from .sentinels import formed, group
@@ -19,11 +28,12 @@ from .test_stream import VALUES
 
 SECRET = "s3cret"
 short = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+KEY = stretched(SECRET)
 FORGERIES = {
-    "another secret": lambda seen, own, theirs: proof("guess", End.DIALER, own, theirs),
-    "no secret": lambda seen, own, theirs: proof("", End.DIALER, own, theirs),
-    "its own proof": lambda seen, own, theirs: seen["answer"],
-    "one that was good before": lambda seen, own, theirs: seen["replayed"],
+    "another secret": lambda own, theirs: proof(stretched("guess"), End.DIALER, own, theirs),
+    "no secret": lambda own, theirs: proof(stretched(""), End.DIALER, own, theirs),
+    "of the other end": lambda own, theirs: proof(KEY, End.ACCEPTOR, own, theirs),
+    "one that was good before": None,
 }
 # Of a record that makes sense, any field may be another one.
 records = st.sampled_from(VALUES).map(lambda value: json.loads(questions.encode(value, 1)))
@@ -33,7 +43,7 @@ odd_records = st.builds(
     st.dictionaries(st.sampled_from(["kind", "ticket", "cluster", "members", "words"]), short),
 )
 frames = st.builds(
-    framing.encode,
+    lambda kind, payload: FrameWriter(KEY).encode(kind, payload),
     st.sampled_from(Kind),
     st.binary(max_size=100) | records.map(lambda record: json.dumps(record).encode()) | odd_records,
 )
@@ -87,9 +97,10 @@ class Target:
 
 
 async def introduce(client, own):
-    """Say HELLO; their introduction and proof, None if they refuse."""
+    """Say HELLO; their introduction, None if they refuse."""
     reply = await client.ask("sentinel", "raft", "hello", *own.words())
-    return (parse(reply[:WORDS]), reply[WORDS]) if isinstance(reply, list) else None
+    assert not isinstance(reply, list) or len(reply) == WORDS
+    return parse(reply) if isinstance(reply, list) else None
 
 
 def prove(client, text):
@@ -114,18 +125,18 @@ def test_strangers_change_nothing(tmp_path):
 
         async def come_in():
             async with await target.connect() as client:
-                theirs, _ = await introduce(client, good)
-                text = proof(SECRET, End.DIALER, good, theirs)
-                assert await prove(client, text) == "OK"
+                theirs = await introduce(client, good)
+                text = proof(KEY, End.DIALER, good, theirs)
+                assert is_proof(await prove(client, text), KEY, End.ACCEPTOR, good, theirs)
                 return text
 
         replayed = target.run(come_in())
 
         async def try_to_come_in(own, forgery, data):
             async with await target.connect() as client:
-                if answer := await introduce(client, own):
-                    seen = {"answer": answer[1], "replayed": replayed}
-                    text = FORGERIES[forgery](seen, own, answer[0])
+                if theirs := await introduce(client, own):
+                    forge = FORGERIES[forgery]
+                    text = forge(own, theirs) if forge else replayed
                     assert "NOPERM" in await prove(client, text)
                     assert await client.ask("ping") == "PONG"
                 client.send(data)
@@ -157,11 +168,13 @@ def test_who_knows_the_secret_and_is_no_member_changes_nothing(tmp_path):
         pretender = replace(stranger, cluster=member.cluster)
         alone = {stranger.run_id: "127.0.0.1:1"}
 
-        async def speak(own, data):
+        async def speak(own, said):
             async with await target.connect() as client:
-                theirs, _ = await introduce(client, own)
-                assert await prove(client, proof(SECRET, End.DIALER, own, theirs)) == "OK"
-                client.send(data)
+                theirs = await introduce(client, own)
+                answer = await prove(client, proof(KEY, End.DIALER, own, theirs))
+                assert is_proof(answer, KEY, End.ACCEPTOR, own, theirs)
+                writer = FrameWriter(frame_key(KEY, End.DIALER, own, theirs))
+                client.send(said if isinstance(said, bytes) else writer.encode(*said))
                 async with await target.connect() as other:
                     assert await other.ask("ping") == "PONG"
 
@@ -173,13 +186,17 @@ def test_who_knows_the_secret_and_is_no_member_changes_nothing(tmp_path):
             Removed(member.cluster),
             Forwarded(("remove", member.run_id)),
         ):
-            target.run(speak(stranger, framing.encode(Kind.QUESTION, questions.encode(asked, 1))))
+            target.run(speak(stranger, (Kind.QUESTION, questions.encode(asked, 1))))
 
         wrong_version = st.binary(max_size=50).map(lambda data: b"\0" + data)
-        raft_noise = wrong_version.map(lambda data: framing.encode(Kind.RAFT, data))
+        raft_noise = wrong_version.map(lambda data: (Kind.RAFT, data))
+        said = noise | st.tuples(
+            st.sampled_from(Kind),
+            records.map(lambda record: json.dumps(record).encode()) | odd_records,
+        )
 
         @settings(deadline=None)
-        @given(st.tuples(st.just(stranger), noise) | st.tuples(st.just(pretender), raft_noise))
+        @given(st.tuples(st.just(stranger), said) | st.tuples(st.just(pretender), raft_noise))
         def attack(who_and_what):
             target.run(speak(*who_and_what))
 
