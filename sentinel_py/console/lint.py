@@ -19,8 +19,13 @@ from sentinel_py.console.running import files_findings
 from sentinel_py.console.wire import Connection, Denied, Login, Place, Unreachable
 from sentinel_py.core.model import Master, State
 from sentinel_py.raft import addresses
+from sentinel_py.raft.handshake import is_secret
 from sentinel_py.storage import LocalDisk
 
+SECRET_MIN_LENGTH = 16
+"""A guess costs 50 ms and 16 MB; of fewer characters that people choose, too few are needed."""
+
+_EXAMPLES = ("change-me",)
 _SECRETS = ("auth-pass", "sentinel-pass", "raft-secret", "http-token", "http-user")
 
 
@@ -50,7 +55,7 @@ async def examine(path: str) -> tuple[list[Watched], list[Finding]]:
     found = [
         *_file(config),
         *_masters(path, state),
-        *_raft(path, config, state),
+        *_raft(path, state),
         *(finding for each in watched for finding in group_findings(each)),
         *await _sentinels(config, state),
         *_limits(path, state),
@@ -192,15 +197,30 @@ def _is_loopback(host: str) -> bool:
 # The group ----------------------------------------------------------------------------------------
 
 
-def _raft(path: str, config: Config, state: State) -> Iterator[Finding]:
+def _raft(path: str, state: State) -> Iterator[Finding]:
     members = state.settings.raft_peers
     if members and len(members) % 2 == 0:
         text = f"{len(members)} Raft members survive the loss of no more than {len(members) - 1}"
         yield warning(text, path, "an odd number of raft-peers")
-    is_open = any(not _is_loopback(addresses.split(word)[0]) for word in members)
-    if is_open and not state.settings.raft_secret and not config.settings.tls_replication:
-        text = "whoever reaches the port can pass for a Raft member"
-        yield warning(text, path, "sentinel raft-secret, the same on all members")
+    yield from _secret(path, state)
+
+
+def _secret(path: str, state: State) -> Iterator[Finding]:
+    """Whether it is known who speaks for a Raft member."""
+    secret = state.settings.raft_secret
+    way_out = "sentinel raft-secret <text>, the same on all members"
+    outside = [it for it in state.settings.raft_peers if not addresses.is_loopback(it)]
+    if secret in _EXAMPLES:
+        yield error("raft-secret is the one of the example, which everybody knows", path, way_out)
+    elif is_secret(secret) and len(secret) < SECRET_MIN_LENGTH:
+        text = f"raft-secret has fewer than {SECRET_MIN_LENGTH} characters, and can be guessed"
+        yield warning(text, path, way_out)
+    elif outside and not secret:
+        text = f"{outside[0]} is another host, and there is no raft-secret: the start is refused"
+        yield error(text, path, way_out)
+    elif outside and not is_secret(secret):
+        text = "whoever speaks from a member's address is believed, as raft-secret is none"
+        yield warning(text, path, way_out)
 
 
 async def _sentinels(config: Config, state: State) -> list[Finding]:

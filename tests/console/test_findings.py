@@ -148,6 +148,26 @@ async def test_a_good_file(tmp_path):
             "2 Raft members survive the loss of no more than 1",
         ),
         (
+            MONITOR + "sentinel raft-peers 192.0.2.1:1\n",
+            Severity.ERROR,
+            "192.0.2.1:1 is another host, and there is no raft-secret",
+        ),
+        (
+            MONITOR + "sentinel raft-peers 192.0.2.1:1\nsentinel raft-secret none\n",
+            Severity.WARNING,
+            "whoever speaks from a member's address is believed",
+        ),
+        (
+            MONITOR + "sentinel raft-secret change-me\n",
+            Severity.ERROR,
+            "raft-secret is the one of the example",
+        ),
+        (
+            MONITOR + "sentinel raft-secret s3cret\n",
+            Severity.WARNING,
+            "raft-secret has fewer than 16 characters",
+        ),
+        (
             MONITOR + "sentinel raft-peers 127.0.0.1:1\n",
             Severity.WARNING,
             "a sentinel that the file names: cannot talk to 127.0.0.1:1",

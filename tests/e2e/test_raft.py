@@ -155,7 +155,8 @@ def test_shutdown_of_the_leader_waits_for_the_next(sandbox):
 def test_a_classic_group_becomes_a_cluster(sandbox, ours):
     """FORM on any of them, without a restart; the files name the members from then on."""
     cluster = start_cluster(sandbox)
-    sentinels = start_sentinels(sandbox, watch(cluster), ours)
+    lines = [*watch(cluster), "sentinel raft-secret s3cret"]
+    sentinels = start_sentinels(sandbox, lines, ours)
     settle(sentinels, cluster)
     assert raft(sentinels[1], "FORM") == "OK"
     leader_of(sentinels)
@@ -176,7 +177,8 @@ def test_a_classic_group_becomes_a_cluster(sandbox, ours):
 def test_a_group_with_an_original_sentinel_stays_classic(sandbox, ours):
     """FORM is all or nothing, and says who cannot be a member."""
     cluster = start_cluster(sandbox)
-    sentinels = start_sentinels(sandbox, watch(cluster), ours, count=2)
+    lines = [*watch(cluster), "sentinel raft-secret s3cret"]
+    sentinels = start_sentinels(sandbox, lines, ours, count=2)
     (original,) = start_sentinels(sandbox, watch(cluster), ["redis-sentinel"], count=1)
     settle([*sentinels, original], cluster)
     with pytest.raises(ResponseError, match=f"{original.address}.*is not sentinel_py"):

@@ -411,6 +411,31 @@ async def test_without_a_secret_streams_come_from_listed_addresses():
         await eventually(lambda: b.links_up == ["a"])
 
 
+@pytest.mark.parametrize("rules", [["-sentinel|raft"], ["off"]])
+async def test_without_a_secret_a_stream_ends_with_its_users_right(rules):
+    """Who is switched off, or may not begin a stream any more, keeps none."""
+    a, b = Party("a", login=("AUTH", "peer", "pw")), Party("b")
+    async with parties(a, b), await Client.connect(port=b.port) as client:
+        await client.ask("acl", "setuser", "peer", "on", ">pw", "+@all")
+        a.peers.dial([b.address])
+        await eventually(lambda: a.links_up == ["b"])
+        await client.ask("acl", "setuser", "other", *rules)
+        assert a.links_up == ["b"]
+        await client.ask("acl", "setuser", "peer", *rules)
+        await eventually(lambda: a.links_up == [])
+
+
+async def test_a_proven_stream_depends_on_no_user():
+    """With a secret it is the proof that counts, whatever becomes of the default user."""
+    async with parties(Party("a", secret="s"), Party("b", secret="s")) as (a, b):
+        a.peers.dial([b.address])
+        await eventually(lambda: a.links_up == ["b"])
+        async with await Client.connect(port=b.port) as client:
+            assert await client.ask("acl", "setuser", "default", "-sentinel|raft") == "OK"
+        assert await a.peers.ask("b", AskStanding()) == Yes("b")
+        assert a.links_up == ["b"]
+
+
 async def test_another_version_is_named():
     """An older member gets one line that says what to do, and not a riddle."""
     async with parties(Party("a")) as (a,), await Client.connect(port=a.port) as client:
