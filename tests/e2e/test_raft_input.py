@@ -17,10 +17,10 @@ def start(box, *lines, port=0):
     return server
 
 
-def start_alone(box):
+def start_alone(box, *lines):
     """The leader of a cluster of one."""
     port = box.port()
-    server = start(box, raft_peers([port]), port=port)
+    server = start(box, raft_peers([port]), *lines, port=port)
     leader_of([server])
     return server
 
@@ -78,12 +78,13 @@ def test_a_list_that_names_one_sentinel_twice(sandbox):
 def test_a_list_without_this_sentinel(sandbox):
     """It founds nothing with those that it lists, and joins nothing that they are in."""
     ports = [sandbox.port(), sandbox.port()]
-    classic = [start(sandbox, port=port) for port in ports]
-    outsider = start(sandbox, raft_peers(ports))
+    secret = "sentinel raft-secret s3cret"
+    classic = [start(sandbox, secret, port=port) for port in ports]
+    outsider = start(sandbox, raft_peers(ports), secret)
     waits(outsider, "raft-peers does not name this sentinel")
     assert [status(server)["role"] for server in classic] == ["classic", "classic"]
 
-    alone = start_alone(sandbox)
+    alone = start_alone(sandbox, secret)
     cluster = status(alone)["cluster"]
     restart_with(outsider, raft_peers([alone.port]))
     waits(outsider, f"waiting to be added to Raft cluster {cluster}: SENTINEL RAFT ADD on one of")
