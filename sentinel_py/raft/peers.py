@@ -146,9 +146,14 @@ class Peers:
         return dialer.reason if (dialer := self._dialers.get(address)) else "not dialled"
 
     def is_decided(self, address: str) -> bool:
-        """Whether it is known who is there, or that whoever is there will not talk to us."""
+        """Whether it is known who is there, or that whoever is there will not talk to us.
+
+        Who was there is not known to be there: a sentinel that is started anew may have another id.
+        """
         dialer = self._dialers.get(address)
-        return dialer is not None and (dialer.found is not None or dialer.was_refused)
+        if dialer is None or dialer.found is None:
+            return dialer is not None and dialer.was_refused
+        return dialer.is_resting or self.is_connected(dialer.found)
 
     def callers(self) -> list[str]:
         """Where those of our cluster say to be reached that talk to us, members or not."""
