@@ -1,9 +1,10 @@
 # A sentinel on port 26379. It only reads its config file; what it finds out is in the volume /data.
 #
 #   docker build -t sentinel-py .
-#   docker run -v ./sentinel.conf:/etc/sentinel/sentinel.conf:ro -v sentinel:/data \
-#     -p 26379:26379 sentinel-py
+#   docker run --restart unless-stopped -v ./sentinel.conf:/etc/sentinel/sentinel.conf:ro \
+#     -v sentinel:/data -p 26379:26379 sentinel-py
 #
+# It ends with a status for whatever it cannot go on with: something has to start it again.
 # Behind mapped ports, the file has to say `sentinel announce-ip` and `announce-port`. More of it:
 # packaging/compose and packaging/kubernetes.
 

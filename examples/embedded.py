@@ -6,11 +6,10 @@ No failover starts while the file ``maintenance`` is there, and each new master 
 """
 
 import asyncio
-import contextlib
 import sys
 from pathlib import Path
 
-from sentinel_py import MasterStatus, Sentinel, Switch, Verdict
+from sentinel_py import MasterStatus, Sentinel, SentinelError, Switch, Verdict
 
 MAINTENANCE = Path("maintenance")
 
@@ -38,5 +37,9 @@ async def main(config_file: str) -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         asyncio.run(main(sys.argv[1]))
+    except SentinelError as error:  # it cannot start, or a bug has ended it: see the log
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        pass

@@ -7,6 +7,7 @@ the operator got wrong becomes one clear text and exit code 1.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import random
@@ -18,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentinel_py import __version__, process, tls
+from sentinel_py import __version__, faults, process, tls
 from sentinel_py.acl.acl import Acl, AclError, AclStore
 from sentinel_py.config import config, directives, rewrite
 from sentinel_py.config.settings import ServerSettings
@@ -64,6 +65,11 @@ SAVE_WARNING_MS = 10_000
 _IN_PLACE = (
     "{path} is written in place, as nothing can be renamed over it ({why}). "
     "sentinel state-dir <directory> leaves it alone."
+)
+
+_BUG = (
+    "This is a bug in sentinel_py: please report it with the lines above. The process ends with "
+    f"status {faults.EXIT}, for its supervisor to start it again."
 )
 
 CRASH_EXIT = 99
@@ -167,6 +173,8 @@ class Daemon:
         self._pidfile = process.PidFile(settings)
         self._save_warned_at: int | None = None
         self._is_in_place = False
+        self._has_failed = False
+        self._is_assembled = False
         self._web: WebServer | None = None
         self._webhooks: Webhooks | None = None
         self._core = Sentinel(state, random.Random(), _is_executable)
@@ -174,6 +182,14 @@ class Daemon:
     async def run(self) -> int:
         """Start everything, serve until told to end, and end in order."""
         bridge_logging(self._log)
+        faults.watch(asyncio.get_running_loop(), self.fail, self._warn)
+        try:
+            return await self._run()
+        except Exception as error:
+            self.fail(error)
+            raise
+
+    async def _run(self) -> int:
         try:
             await self.open()
         except START_ERRORS as error:
@@ -247,6 +263,7 @@ class Daemon:
         self.publisher = Notifier(self._log, self._server.publish, self._scripts)
         self._chronicler = Chronicler(self.state, self._node.feed)
         self.publisher.listeners.append(self._chronicler.notice)
+        self._is_assembled = True
 
     def _start_webhooks(self) -> None:
         try:
@@ -364,6 +381,27 @@ class Daemon:
 
     def ask_consent(self, effect: AskConsent) -> None:
         self._loop.call_soon(self.feed, Consent(effect.master, is_given=True))
+
+    def fail(self, error: BaseException, *, is_sound: bool = True) -> None:
+        """End the process for a bug: whatever supervises it starts another one.
+
+        The state is saved if it is sound: what was not told yet may be told after the restart. What
+        a member has promised is in its journal. Nothing else is waited for.
+        """
+        self._tell_bug(error)
+        if is_sound and not self._has_failed:
+            self._has_failed = True  # to save may be what fails
+            with contextlib.suppress(Exception):
+                self.save(self.state)
+        self._pidfile.remove()
+        os._exit(faults.EXIT)
+
+    def _tell_bug(self, error: BaseException) -> None:
+        for line in faults.trace_of(error):
+            self._warn(line)
+        self._warn(_BUG)
+        if self._is_assembled:
+            self._member.note_fault(error)
 
     def crash(self) -> None:
         self._warn("Exiting for SENTINEL SIMULATE-FAILURE")

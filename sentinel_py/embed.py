@@ -9,7 +9,9 @@
 It is the same sentinel as the one that `sentinel-py` runs: it listens on its port, keeps its state
 in its config file, and is one of its peers' peers. What it leaves alone is what belongs to the
 program: signals, the working directory (what ``dir`` names is used where it is), standard output
-(log lines go to the logger ``sentinel_py``), pid file and background.
+(log lines go to the logger ``sentinel_py``), pid file and background. A bug of ours ends the
+sentinel and not the program: `wait` and `stop` raise SentinelError then, and streams end. To see
+what fails in callbacks of ours, it looks into what comes to the loop's exception handler.
 
 The rule guarded: what the program does with a notice never holds the sentinel up. The one thing
 that a failover waits for is a before-hook, which has its time limit.
@@ -21,13 +23,14 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from sentinel_py import daemon
+from sentinel_py import daemon, faults, tasks
 from sentinel_py.config import config
 from sentinel_py.config.settings import ServerSettings
 from sentinel_py.core.messages import (
@@ -153,10 +156,10 @@ class _Before:
 
     async def verdict(self, status: MasterStatus) -> bool:
         """What the hook says; in time, whatever it does about its cancellation."""
-        call = asyncio.ensure_future(self._call(status))
+        call = tasks.begin(self._call(status), lambda _: None)
         done, _ = await asyncio.wait({call}, timeout=self.within_s)
         if done and not call.cancelled() and call.exception() is None:
-            return bool(call.result())
+            return call.result()
         call.cancel()
         why = call.exception() if done and not call.cancelled() else None
         _LOG.warning(
@@ -169,7 +172,7 @@ class _Before:
         return self.on_timeout is Verdict.CONSENT
 
     async def _call(self, status: MasterStatus) -> bool:
-        return await self.hook(status)
+        return bool(await self.hook(status))  # here, where it may fail as the hook itself may
 
 
 class Sentinel:
@@ -188,6 +191,8 @@ class Sentinel:
         self._before: list[_Before] = []
         self._after: list[AfterHook] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._handler: Callable[..., object] | None = None
+        self._handler_before: Callable[..., object] | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -199,7 +204,11 @@ class Sentinel:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.stop()
+        try:
+            await self.stop()
+        except SentinelError:
+            if error is None:
+                raise
 
     async def start(self) -> None:
         """Read the config file, listen, and begin to watch; SentinelError if that can't be."""
@@ -213,11 +222,11 @@ class Sentinel:
         except daemon.START_ERRORS as error:
             raise SentinelError(str(error).strip()) from error
         self._guest = guest
+        self._watch(asyncio.get_running_loop(), guest)
         guest.publisher.listeners.append(self._heard)
         for hook in self._after:
             self._spawn(self._follow(hook))
-        self._serving = asyncio.get_running_loop().create_task(guest.serve())
-        self._serving.add_done_callback(lambda _: self._end_streams())
+        self._serving = tasks.begin(guest.serve(), lambda _: self._end())
 
     async def stop(self) -> None:
         """End in order: in a Raft cluster, another one leads first. Streams end, too."""
@@ -226,14 +235,22 @@ class Sentinel:
             await self.wait()
 
     async def wait(self) -> None:
-        """Until it has ended, by `stop` or by a client's SHUTDOWN."""
+        """Until it has ended, by `stop` or by a client's SHUTDOWN.
+
+        SentinelError if a bug has ended it; another `Sentinel` may be started in its place.
+        """
         if self._serving is not None:
             await asyncio.shield(self._serving)
         # A hook that stops the sentinel is no task to wait for.
-        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
-        for task in tasks:
+        others = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in others:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*others, return_exceptions=True)
+        self._check_fault()
+
+    def _check_fault(self) -> None:
+        if self._guest is not None and (fault := self._guest.fault) is not None:
+            raise SentinelError(f"It has ended for a bug: {fault!r}") from fault
 
     # What happens
 
@@ -298,6 +315,7 @@ class Sentinel:
     def _running(self) -> _Guest:
         if self._guest is None:
             raise SentinelError("This Sentinel was not started")
+        self._check_fault()
         return self._guest
 
     def _read(self) -> _Prepared:
@@ -309,7 +327,25 @@ class Sentinel:
         for stream in self._streams:
             stream.put(notice)
 
-    def _end_streams(self) -> None:
+    def _watch(self, loop: asyncio.AbstractEventLoop, guest: _Guest) -> None:
+        """See what fails of our own in the program's loop; all of it goes on to the program."""
+        before = self._handler_before = loop.get_exception_handler()
+
+        def handle(loop: asyncio.AbstractEventLoop, context: faults.Context) -> None:
+            if faults.is_our_work(context):
+                guest.fail(context["exception"])
+            if before is not None:
+                before(loop, context)
+            else:
+                loop.default_exception_handler(context)
+
+        self._handler = handle
+        loop.set_exception_handler(handle)
+
+    def _end(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.get_exception_handler() is self._handler:
+            loop.set_exception_handler(self._handler_before)
         for stream in self._streams:
             stream.close()
 
@@ -317,11 +353,14 @@ class Sentinel:
         self._spawn(self._consult(name))
 
     async def _consult(self, name: str) -> None:
+        """Answer the guest, which does not hear it any more once it has ended."""
+        guest = self._guest
+        assert guest is not None
         verdicts: list[bool] = []
-        if name in self._running.state.masters:
-            status = self.master(name)
+        if master := guest.state.masters.get(name):
+            status = _status(guest.state, master)
             verdicts = await asyncio.gather(*(it.verdict(status) for it in self._before))
-        self._running.feed(Consent(name, is_given=all(verdicts)))
+        guest.feed(Consent(name, is_given=all(verdicts)))
 
     async def _follow(self, hook: AfterHook) -> None:
         async for notice in self.notices("+switch-master"):
@@ -330,10 +369,8 @@ class Sentinel:
             except Exception:
                 _LOG.exception("An after-hook for %s failed", notice.master)
 
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        tasks.spawn(work, self._tasks)
 
 
 class _Guest(daemon.Daemon):
@@ -344,7 +381,7 @@ class _Guest(daemon.Daemon):
         self._log = _ProgramLog(prepared[0].settings.loglevel)
         self._pidfile = PidFile(ServerSettings())
         self._ask = ask
-        self._is_assembled = False
+        self.fault: BaseException | None = None
 
     async def open_or_end(self) -> None:
         try:
@@ -354,9 +391,13 @@ class _Guest(daemon.Daemon):
                 await self.close()
             raise
 
-    def _assemble(self) -> None:
-        super()._assemble()
-        self._is_assembled = True
+    async def serve(self) -> int:
+        try:
+            return await super().serve()
+        except Exception as error:
+            self.fail(error)
+            await self.close()
+            return faults.EXIT
 
     def settled(self) -> State:
         return self._node.settled()
@@ -371,6 +412,30 @@ class _Guest(daemon.Daemon):
     def crash(self) -> None:
         """SENTINEL SIMULATE-FAILURE ends the sentinel, and not the program."""
         self.shutdown()
+
+    def fail(self, error: BaseException, *, is_sound: bool = True) -> None:
+        """A bug ends the sentinel, and not the program, which `Sentinel.wait` tells.
+
+        It does nothing more: neither is its lead handed over, nor anything saved that may be wrong.
+        """
+        if self.fault is None:
+            self.fault = error
+            self._tell_bug(error)
+            self._node.halt()
+            if is_sound:
+                with suppress(Exception):
+                    self.save(self.state)
+            self.shutdown()
+
+    async def close(self) -> None:
+        if self.fault is None:
+            await super().close()
+            return
+        try:
+            self._member.close()  # at once: whoever leads for a bug must not wait for an heir
+            await super().close()
+        except Exception:
+            _LOG.exception("While the sentinel ended for a bug")
 
 
 class _ProgramLog(LogFile):

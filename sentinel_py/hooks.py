@@ -28,6 +28,7 @@ from sentinel_py.config.config import StartError
 from sentinel_py.core.ledger import Delivered
 from sentinel_py.core.messages import Input, Level, Note
 from sentinel_py.core.model import Event, State, Webhook
+from sentinel_py.tasks import spawn
 
 ID_HEADER = "X-Sentinel-Event-Id"
 
@@ -191,7 +192,7 @@ class Webhooks:
         self._per_node = settings.webhook_per_node
         self._senders = [Sender(webhook, host, self._note_soon) for webhook in settings.webhooks]
         self._session: aiohttp.ClientSession | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._leads = False
         self._seen_id = 0
@@ -202,15 +203,16 @@ class Webhooks:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"sentinel_py/{__version__}"},
         )
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(it.run(self._session)) for it in self._senders]
+        for sender in self._senders:
+            spawn(sender.run(self._session), self._tasks)
 
     async def stop(self) -> None:
         """Note what was taken, and end; what was not is posted by the next leader, if any."""
         self._note()
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._session:
             await self._session.close()
 

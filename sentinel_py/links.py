@@ -17,6 +17,7 @@ import ssl
 import struct
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Final, cast
 
@@ -36,6 +37,7 @@ from sentinel_py.core.messages import (
 from sentinel_py.core.model import LinkKind
 from sentinel_py.resolver import is_numeric
 from sentinel_py.resp import ProtocolError, encode_command, parse_integer, to_text
+from sentinel_py.tasks import begin
 from sentinel_py.values import dataclass
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
@@ -143,8 +145,7 @@ class _Connection(asyncio.Protocol):
         self._familiar: dict[bytes, Reply | ChannelMessage] = {}
 
     def connect(self, options: LinkOptions) -> None:
-        self._attempt = self._loop.create_task(self._connect(options))
-        self._attempt.add_done_callback(self._attempted)
+        self._attempt = begin(self._connect(options), self._attempted)
 
     def queue(self, requests: tuple[Request, ...]) -> bool:
         """Keep requests until the next flush; whether they are the first since the last one."""
@@ -168,7 +169,8 @@ class _Connection(asyncio.Protocol):
         """Close, and have the kernel send nothing again of what has not arrived."""
         self._over = True
         if self._transport and not self._transport.is_closing():
-            self._transport.get_extra_info("socket").setsockopt(*_NO_LINGER)
+            with suppress(OSError):  # it has broken already
+                self._transport.get_extra_info("socket").setsockopt(*_NO_LINGER)
             self._transport.abort()
         else:
             self._hang_up()
@@ -187,7 +189,11 @@ class _Connection(asyncio.Protocol):
         )
 
     def _attempted(self, attempt: asyncio.Task[object]) -> None:
-        if not attempt.cancelled() and (error := attempt.exception()):
+        if attempt.cancelled():
+            return
+        try:
+            attempt.result()
+        except (OSError, ValueError, OverflowError) as error:  # the last two: no such address, port
             self._fail(reason_of(error))
 
     def _fail(self, reason: str) -> None:
@@ -214,8 +220,12 @@ class _Connection(asyncio.Protocol):
         if self._over:
             self._transport.abort()
             return
-        for option in SOCKET_OPTIONS:
-            transport.get_extra_info("socket").setsockopt(*option)
+        try:
+            for option in SOCKET_OPTIONS:
+                transport.get_extra_info("socket").setsockopt(*option)
+        except OSError as error:  # it has broken already
+            self._fail(reason_of(error))
+            return
         self._sink(LinkUp(self.link, transport.get_extra_info("sockname")[0]))
 
     def connection_lost(self, exc: Exception | None) -> None:

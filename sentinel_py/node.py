@@ -99,6 +99,8 @@ class World(Protocol):
     def tell(self, effect: Tell) -> None: ...
     def ask_consent(self, effect: AskConsent) -> None: ...
     def crash(self) -> None: ...
+    def fail(self, error: BaseException, *, is_sound: bool) -> None:
+        """End for a bug; ``is_sound``: it is not in the state, which may be saved before."""
 
 
 class Node:
@@ -122,6 +124,7 @@ class Node:
         self._save_retry_ms = 0
         self._save_took_ms = 0
         self._stopped = False
+        self._has_failed = False
         self.on_step: Callable[[], None] | None = None
 
     @property
@@ -146,6 +149,8 @@ class Node:
 
     def stop(self) -> None:
         """End; what was to be saved soon is saved now."""
+        if self._has_failed:
+            return
         self._stopped = True
         self._release()
         if self._saver:
@@ -159,8 +164,14 @@ class Node:
         """Tell the core what happened, and do what it answers."""
         if self._closing and getattr(event, "link", None) in self._closing:
             return
-        if not self._stopped:
-            self._carry_out(self.core.step(self._world.now(), event))
+        if self._stopped:
+            return
+        try:
+            effects = self.core.step(self._world.now(), event)
+        except Exception as error:
+            self._fail(error, is_sound=False)
+        else:
+            self._carry_out(effects)
 
     def hello(self, payload: str) -> None:
         self.feed(DirectHello(payload))
@@ -186,19 +197,34 @@ class Node:
         self._waiting[ticket] = settle
         return reply
 
+    def halt(self) -> None:
+        """End for a bug: nothing is done any more that could follow from it."""
+        self._stopped = self._has_failed = True
+        for timer in (self._timer, self._saver):
+            if timer:
+                timer.cancel()
+        self._held.clear()
+
+    def _fail(self, error: BaseException, *, is_sound: bool) -> None:
+        self.halt()
+        self._world.fail(error, is_sound=is_sound)
+
     # Effects --------------------------------------------------------------------------------------
 
     def _carry_out(self, effects: list[Effect]) -> None:
-        if self.on_step is not None:
-            self.on_step()
-        saves = bool(effects) and isinstance(effects[0], Save)
-        if saves or self._held:
-            self._hold(saves, effects)
-        elif effects or self._trouble:
-            if self._trouble and self._world.now() >= self._save_due_at:
-                self._save()
-            self._do_all(saves, effects)
-        self._set_timer()
+        try:
+            if self.on_step is not None:
+                self.on_step()
+            saves = bool(effects) and isinstance(effects[0], Save)
+            if saves or self._held:
+                self._hold(saves, effects)
+            elif effects or self._trouble:
+                if self._trouble and self._world.now() >= self._save_due_at:
+                    self._save()
+                self._do_all(saves, effects)
+            self._set_timer()
+        except Exception as error:
+            self._fail(error, is_sound=True)
 
     def _hold(self, saves: bool, effects: list[Effect]) -> None:
         """Keep effects back until the inputs that have arrived by now can share one save.
@@ -214,12 +240,15 @@ class Node:
     def _release(self) -> None:
         held, self._held = self._held, []
         try:
-            if held:
-                self._save()
-        finally:
-            for saves, effects in held:
-                self._do_all(saves, effects)
-            self._closing.clear()
+            try:
+                if held:
+                    self._save()
+            finally:
+                for saves, effects in held:
+                    self._do_all(saves, effects)
+                self._closing.clear()
+        except Exception as error:
+            self._fail(error, is_sound=True)
 
     def _do_all(self, saves: bool, effects: list[Effect]) -> None:
         self._step_saves = saves

@@ -12,6 +12,8 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
+from typing import NoReturn
 
 from sentinel_py.core.messages import Input, Resolved
 
@@ -96,9 +98,13 @@ class Resolver:
             self._running.add(host)
 
     def _run(self, loop: asyncio.AbstractEventLoop, host: str) -> None:
-        ip = self._look_up(host)
+        answer: Callable[[], object]
         try:
-            loop.call_soon_threadsafe(self._answered, host, ip)
+            answer = partial(self._answered, host, self._look_up(host))
+        except Exception as error:
+            answer = partial(_raise, error)
+        try:
+            loop.call_soon_threadsafe(answer)
         except RuntimeError:
             return  # the loop has ended meanwhile
 
@@ -110,3 +116,8 @@ class Resolver:
         if deadline or ip:  # a late "no address" was said already
             self._sink(Resolved(host, ip))
         self._start_waiting()
+
+
+def _raise(error: Exception) -> NoReturn:
+    """Let what went wrong in a thread go wrong in the loop, where it is seen."""
+    raise error

@@ -34,6 +34,10 @@ class World:
         self.seen = []
         self.links = self.publisher = self
         self.stalled_ms = 0
+        self.failed = []
+
+    def fail(self, error, *, is_sound):
+        self.failed.append((error, is_sound))
 
     def now(self):
         return int(asyncio.get_running_loop().time() * 1000) + self.stalled_ms
@@ -195,14 +199,48 @@ async def test_no_effect_is_lost_when_a_save_fails(node):
 
 
 async def test_no_effect_is_lost_when_a_save_raises_what_nobody_expected(node):
-    """They leave as behind any other save that failed."""
+    """They leave as behind any other save that failed, before the node ends for the bug."""
     node, world = node
-    fails(world, ZeroDivisionError())
+    error = ZeroDivisionError()
+    fails(world, error)
     answer = node.order(monitor("first"), str)
-    with pytest.raises(ZeroDivisionError):
-        node.settled()
+    node.settled()
     assert "open cmd" in world.seen
     assert (await answer).startswith("ERR Failed to save")
+    assert world.failed == [(error, True)]
+
+
+async def test_a_bug_in_the_core_ends_the_node(node):
+    """What follows from half a step is neither saved nor done, and nothing is taken in any more."""
+    node, world = node
+    node.order(monitor("first"), str)
+    error = ZeroDivisionError()
+
+    def step(_now, _event):
+        raise error
+
+    node.core.step = step
+    node.feed(Wake())
+    assert world.failed == [(error, False)]
+    node.feed(Wake())
+    node.stop()
+    await asyncio.sleep(0)
+    assert world.seen == []
+    assert len(world.failed) == 1
+
+
+async def test_a_bug_in_what_carries_effects_out_ends_the_node(node):
+    """The state is what it should be."""
+    node, world = node
+    error = ZeroDivisionError()
+
+    def opened(_effect):
+        raise error
+
+    world.open = opened
+    node.order(monitor("first"), str)
+    await eventually_async(as_async(lambda: world.failed))
+    assert world.failed == [(error, True)]
 
 
 async def test_a_save_that_failed_is_tried_again_and_its_success_is_told(node):

@@ -72,6 +72,26 @@ def test_no_test_sleeps_for_luck(path):
     ]
 
 
+MAKES_TASKS = {"create_task", "ensure_future"}
+# A TaskGroup keeps its tasks, and is ended by what one of them raises.
+TASK_GROUPS = {"group", "self._group"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "sentinel_py").rglob("*.py")), ids=name)
+def test_no_task_can_fail_unseen(path):
+    """Tasks are made by `tasks` alone, which keeps them and tells at once what they raise."""
+    if path.name == "tasks.py":
+        return
+    assert not [
+        node.lineno
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute | ast.Name)
+        and ast.unparse(node.func).rpartition(".")[2] in MAKES_TASKS
+        and ast.unparse(node.func).rpartition(".")[0] not in TASK_GROUPS
+    ]
+
+
 def test_the_median_function_is_short():
     """A ratchet on the whole package: long functions stay exceptions."""
     lengths = sorted(

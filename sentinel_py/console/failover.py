@@ -30,6 +30,7 @@ from sentinel_py.console.wire import (
     pairs,
     rows,
 )
+from sentinel_py.tasks import spawn
 
 END_WITHIN_S = 10.0
 """For the other replicas to follow the new master; that it is the master is settled before."""
@@ -100,9 +101,7 @@ class _Story:
             limit_s = timeout or 2 * int(master["failover-timeout"]) / 1000 + _MARGIN_S
             places = [place, *await self._peers(connection)]
             ready = [asyncio.Event() for _ in places]
-            ears = [
-                asyncio.create_task(self._listen(*each)) for each in zip(places, ready, strict=True)
-            ]
+            ears = [spawn(self._listen(*each)) for each in zip(places, ready, strict=True)]
             try:
                 await asyncio.gather(*(each.wait() for each in ready))
                 await self._order(connection, way, limit_s)

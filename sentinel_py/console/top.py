@@ -29,6 +29,7 @@ from sentinel_py.console.options import Failed, place_of, run, takes_place
 from sentinel_py.console.picture import Picture
 from sentinel_py.console.screen import rows_max, screen
 from sentinel_py.console.wire import Connection, Place, Unreachable
+from sentinel_py.tasks import spawn
 
 EVENTS_KEPT = 100
 """More than a terminal has lines."""
@@ -67,7 +68,7 @@ class _Watch:
             seen = await self._look(connection)
             kept = await history(connection, EVENTS_KEPT, None)
             self._events.extend(kept if not isinstance(kept, str) else ())
-            ears = asyncio.create_task(self._listen())
+            ears = spawn(self._listen())
             try:
                 with _keys(self._end), _live(self._console) as live:
                     await self._show_all(connection, seen, live)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -12,10 +13,12 @@ from typing import Any
 
 import click
 
+from sentinel_py import faults
 from sentinel_py.core.messages import Level
 from sentinel_py.discovery.follower import Follower, Login
 from sentinel_py.discovery.place import Place
 from sentinel_py.logs import LogFile, LogOptions
+from sentinel_py.tasks import begin
 
 HERE = "127.0.0.1"
 _LOG = LogFile(LogOptions())
@@ -125,13 +128,21 @@ def run(name: str, program: Coroutine[Any, Any, None]) -> None:
 
 
 async def _until_signal(program: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.ensure_future(program)
     loop = asyncio.get_running_loop()
+    faults.watch(loop, _end_for, complain)
+    task = begin(program, lambda _: None)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
     await asyncio.wait([task])
     if not task.cancelled():
         task.result()
+
+
+def _end_for(error: BaseException) -> None:
+    """End for a bug, for a supervisor: what leads clients must not stand still."""
+    for line in faults.trace_of(error):
+        complain(line)
+    os._exit(faults.EXIT)
 
 
 def _runner() -> asyncio.Runner:

@@ -20,6 +20,7 @@ from sentinel_py.discovery.place import Place
 from sentinel_py.discovery.relay import End
 from sentinel_py.endpoint import keep_alive
 from sentinel_py.process import allow_clients
+from sentinel_py.tasks import spawn
 
 MAX_CLIENTS = 10_000  # as Redis; each takes two file descriptors
 WAIT_S = 15.0  # a failover with the stock settings takes longer, one with ours does not
@@ -118,7 +119,7 @@ class Proxy:
             client.transport.write(TOO_MANY)
             client.transport.close()
             return
-        self._clients[client] = asyncio.get_running_loop().create_task(self._serve(client))
+        self._clients[client] = spawn(self._serve(client))
 
     def _lost(self, client: End) -> None:
         if task := self._clients.pop(client, None):

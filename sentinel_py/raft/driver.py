@@ -26,11 +26,12 @@ from sentinel_py.core.messages import (
     RaftView,
     Tell,
 )
-from sentinel_py.raft import addresses, reports
+from sentinel_py.raft import addresses, faulty, reports
 from sentinel_py.raft.codec import CodecError
 from sentinel_py.raft.contact import ASK_EVERY_MS, Contact
 from sentinel_py.raft.disk import Disk
 from sentinel_py.raft.engine import Engine, Role, Status
+from sentinel_py.raft.faulty import FaultyEntries
 from sentinel_py.raft.membership import Change
 from sentinel_py.raft.proposals import Done, Outcome
 from sentinel_py.resp import ProtocolError
@@ -58,6 +59,8 @@ class Driver:
         self._member = member
         self._loop = asyncio.get_running_loop()
         self._engine = Engine(disk, self, member.peers.send, rng, clock=member.host.now)
+        self._faulty = FaultyEntries(disk)
+        self._applying: int | None = None  # the index of the entry that the core is taking in
         self._contact = Contact(member.run_id, member.peers.send, member.host.now)
         self._timer: asyncio.TimerHandle | None = None
         self._contact_timer: asyncio.TimerHandle | None = None
@@ -270,9 +273,20 @@ class Driver:
     # StateMachine
 
     def apply(self, index: int, command: bytes) -> None:
+        if self._faulty.is_skipped(index):
+            text = f"{index} #has ended this process {faulty.TIMES} times, and is skipped"
+            self._notice("+rejected-entry", text)
+            return
+        self._applying = index
         entry = ledger.decode(command)
         if entry:
             self._member.host.feed(Committed(index, *entry))
+        self._applying = None
+
+    def note_fault(self, error: BaseException) -> None:
+        """A bug ends the process: if an entry has brought it to light, remember which."""
+        if self._applying is not None and not isinstance(error, MemoryError | OSError):
+            self._faulty.count(self._applying)
 
     def snapshot(self) -> bytes:
         return snapshot.dump(self._member.state)

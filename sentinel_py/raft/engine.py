@@ -350,12 +350,8 @@ class Engine:
     # Called back
 
     def _apply(self, index: int, command: bytes) -> object:
-        try:
-            return self._machine.apply(index, command)
-        except Exception as error:
-            # PySyncObj would apply it again in each tick, here and on every other member.
-            _log.exception("Raft: entry %d could not be applied", index)
-            return error
+        # What it raises ends the process: PySyncObj would apply it again in each tick.
+        return self._machine.apply(index, command)
 
     def _install(self, snapshot: Snapshot) -> None:
         self._core.install(snapshot)

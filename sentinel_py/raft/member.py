@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from random import Random
 from typing import Protocol
 
+from sentinel_py import tasks
 from sentinel_py.core import snapshot
 from sentinel_py.core.messages import Input, Installed, Level, Notice, ProposalEnded, Propose, Tell
 from sentinel_py.core.model import History, Raft, State
@@ -223,16 +225,15 @@ class Member:
             self.driver.close()
         self._files.close()
 
+    def note_fault(self, error: BaseException) -> None:
+        """The process is about to end for this bug. What cannot be noted then is not."""
+        if self.driver:
+            with suppress(OSError):
+                self.driver.note_fault(error)
+
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Run this beside everything else, until it ends or we do."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.result()
+        tasks.spawn(work, self._tasks)
 
     def _enter_raft_mode(self) -> None:
         if self.state.raft is None:

@@ -23,6 +23,7 @@ from sentinel_py.raft.framing import FrameReader, FrameWriter, Kind
 from sentinel_py.raft.handshake import End, Introduction, frame_key, is_proof, parse, proof
 from sentinel_py.raft.questions import Answer, No, Question
 from sentinel_py.resp import ProtocolError, encode_command, to_text
+from sentinel_py.tasks import spawn
 
 if TYPE_CHECKING:
     from sentinel_py.server.session import Session
@@ -112,7 +113,7 @@ class Outgoing(asyncio.Protocol):
 
     def connect(self, ip: str, port: int, options: LinkOptions) -> None:
         source = options.bind_source_addr
-        self._attempt = self._loop.create_task(
+        self._attempt = spawn(
             self._connect(ip, port, options.ssl_context, (source, 0) if source else None)
         )
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+from sentinel_py.tasks import spawn
+
 HANDSHAKE_WITHIN_S = 5.0
 """TLS begins with two round trips."""
 
@@ -102,9 +104,7 @@ class Doorway(Generic[P]):
         connection.setblocking(False)
         protocol = self._make()
         self.coming[protocol] = connection
-        task = self._loop.create_task(self._begin(protocol, connection))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        spawn(self._begin(protocol, connection), self._tasks)
 
     async def _begin(self, protocol: P, connection: socket.socket) -> None:
         is_encrypted = self._context is not None

@@ -5,10 +5,10 @@ from sentinel_py.local import eventually, raft_peers, wait_ready
 from .group import ask, pairs
 
 
-def start_members(box, count=3, lines=(), extra=()):
+def start_members(box, count=3, lines=(), extra=(), program=None):
     ports = [box.port() for _ in range(count)]
     own = [*lines, raft_peers(ports), *extra]
-    members = [box.sentinel(own, port=port) for port in ports]
+    members = [box.sentinel(own, port=port, program=program) for port in ports]
     wait_ready(members)
     return members
 

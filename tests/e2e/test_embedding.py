@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
-from sentinel_py import Sentinel, SentinelError, Switch, Verdict
+from sentinel_py import Sentinel, SentinelError, Switch, Verdict, links
+from sentinel_py.core import detector
 from sentinel_py.core.messages import Level, Notice
 from sentinel_py.embed import STREAM_MAX, Endpoint, Notices
 from sentinel_py.local import (
@@ -21,6 +22,7 @@ from sentinel_py.local import (
     raft_peers,
     wait_ready_async,
 )
+from sentinel_py.server.server import Server
 
 from .group import NAME, ask, follows
 from .members import raft, status
@@ -302,3 +304,91 @@ def test_the_package_alone_is_cheap_to_import():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert ended.stdout.strip() == "1"
+
+
+# A bug of ours -----------------------------------------------------------------------------------
+
+
+def raise_once(monkeypatch, owner, name):
+    """Let this function of ours raise from now on, with a trace that begins in it."""
+    error = AssertionError("a bug")
+
+    def wrong(*_args, **_options):
+        raise error
+
+    namespace = {"__name__": owner.__module__ if isinstance(owner, type) else owner.__name__}
+    made = eval("lambda wrong: lambda *args, **options: wrong()", namespace)(wrong)
+    monkeypatch.setattr(owner, name, made)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(detector, "_check_down"), (Server, "_keep_house"), (links.ReplyReader, "read")],
+    ids=["the core", "a timer", "a link"],
+)
+async def test_a_bug_ends_the_sentinel_and_not_the_program(write, monkeypatch, caplog, owner, name):
+    """The program is told by `wait`, streams end, and another sentinel may take its place."""
+    path = write()
+    handled = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: handled.append(context))
+    sentinel = Sentinel(path)
+    await sentinel.start()
+    await knows_replica(sentinel)
+    notices = sentinel.notices()
+    with monkeypatch.context() as patch:
+        error = raise_once(patch, owner, name)
+        async with asyncio.timeout(PATIENCE_S):
+            assert [notice async for notice in notices if notice.name == "+switch-master"] == []
+            with pytest.raises(SentinelError, match="has ended for a bug") as caught:
+                await sentinel.wait()
+    assert caught.value.__cause__ is error
+    with pytest.raises(SentinelError):
+        sentinel.master(NAME)
+    with pytest.raises(SentinelError):
+        await sentinel.stop()
+    assert "AssertionError: a bug" in caplog.text
+    async with Sentinel(path) as another:
+        await knows_replica(another)
+    # What it did not handle itself came to the program, too; and the program's handler is back.
+    assert {id(it["exception"]) for it in handled} <= {id(error)}
+    loop.call_exception_handler({"message": "of the program"})
+    assert handled[-1]["message"] == "of the program"
+    loop.set_exception_handler(None)
+
+
+async def test_leaving_the_block_tells_of_a_bug(write, monkeypatch):
+    """But it does not hide what the program has raised itself."""
+
+    async def run(ending):
+        async with Sentinel(write()) as sentinel:
+            raise_once(monkeypatch, detector, "_check_down")
+            async for _ in sentinel.notices():
+                pass
+            ending()
+
+    with pytest.raises(SentinelError, match="a bug"):
+        await run(lambda: None)
+    monkeypatch.undo()
+    with pytest.raises(ZeroDivisionError):
+        await run(lambda: 1 / 0)
+
+
+async def test_a_verdict_that_cannot_be_read_is_a_hook_that_failed(servers, write):
+    """A failover does not wait for ever for what `bool` makes of it."""
+
+    class Verdictless:
+        def __bool__(self):
+            raise ZeroDivisionError
+
+    async def hook(_master):
+        return Verdictless()
+
+    sentinel = Sentinel(write())
+    sentinel.before_failover(hook, within_s=PATIENCE_S)
+    async with sentinel, asyncio.timeout(PATIENCE_S):
+        await knows_replica(sentinel)
+        notices = sentinel.notices("+switch-master")
+        servers[0].kill()
+        assert await anext(notices)

@@ -128,6 +128,9 @@ class InProcess:
     def now(self):
         return int(asyncio.get_running_loop().time() * 1000)
 
+    def fail(self, error, *, is_sound):
+        raise error
+
     def save(self, state):
         self.saved_id = state.myid
         return True

@@ -129,6 +129,10 @@ class SentinelLife:
     def crash(self):
         self.machine.kill()
 
+    def fail(self, error, *, is_sound):
+        """A bug is what the simulator looks for: it ends the world, with its trace."""
+        raise error
+
     # Host of the member
 
     def feed(self, event):
