@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentinel_py.core import detector, lineage
+from sentinel_py.core import detector, identity, lineage
 from sentinel_py.core.model import Constants, Failover, Master, Replica, Role, State
 from sentinel_py.core.turn import Turn
 
@@ -82,6 +82,8 @@ def why_unhealthy(state: State, replica: Replica, now: int) -> str:
         return "is down"
     if not replica.command.is_up:
         return "is not connected"
+    if identity.are_one(replica, replica.master):
+        return "is the master itself, at another address"
     if replica.priority == 0 and replica.role is Role.REPLICA:
         return "has priority 0"  # a master says none, and has been made one against what it said
     return _why_unheard(state.constants, replica, now)

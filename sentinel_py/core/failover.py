@@ -205,7 +205,7 @@ def _refuse_stale(turn: Turn, master: Master) -> None:
         turn.notice(Level.WARNING, "-promotion-refused", replica, f"#{reason}")
     if stale and master.role is Role.REPLICA and lineage.has_own_data(master):
         turn.log(Level.WARNING, f"{master.name} alone has its data, and is made a master again")
-        requests.follow(turn, master, None)
+        requests.follow_nobody(turn, master)
 
 
 def resume(turn: Turn, master: Master, attempt: Failover, address: Address) -> None:
@@ -265,13 +265,15 @@ def _promote(turn: Turn, master: Master, attempt: Failover) -> int:
             return again_at
     if chosen.command.is_up:
         if attempt.is_coordinated:
-            requests.hand_over(turn, master, chosen.address)
+            if not requests.hand_over(turn, master, chosen):
+                abort(turn, master, "-failover-abort-slave-timeout")
+                return NEVER
         elif chosen.role is Role.MASTER and chosen.role_at > attempt.phase_at:
             # An order that was long under way has come; if not, this one is given after all.
             attempt.is_resumed = True
             requests.ask_info(turn, chosen)
         else:
-            requests.follow(turn, chosen, None)
+            requests.follow_nobody(turn, chosen)
         _enter(turn, attempt, Phase.WAIT_PROMOTION)
         turn.notice(Level.NOTICE, "+failover-state-wait-promotion", chosen)
         turn.touch(chosen)
@@ -423,9 +425,9 @@ def switch(turn: Turn, master: Master, address: Address, *, as_leader: bool) -> 
     assert former is not None
     former.demote = True
     lineage.pass_on(turn, master, former, data, successor)
-    if (as_leader or is_paused) and former.command.is_up and not turn.state.is_tilted:
-        demote_at_once(turn, former, is_paused=is_paused)
-        if as_leader:
+    if (as_leader or is_paused) and not turn.state.is_tilted:
+        is_told = demote_at_once(turn, former, is_paused=is_paused)
+        if as_leader and is_told:
             former.reconf, former.reconf_at = Reconf.SENT, turn.now
     turn.save()
 
@@ -446,19 +448,22 @@ def _run_reconfig_script(turn: Turn, master: Master, address: Address, *, as_lea
     )
 
 
-def demote_at_once(turn: Turn, former: Replica, *, is_paused: bool = False) -> None:
+def demote_at_once(turn: Turn, former: Replica, *, is_paused: bool = False) -> bool:
     """Tell a former master whose connection stands; one that hangs reads it when it wakes up."""
-    demote(turn, former, is_paused=is_paused)
-    if former.command.ping_since is None:
+    is_told = demote(turn, former, is_paused=is_paused)
+    if is_told and former.command.ping_since is None:
         turn.notice(Level.NOTICE, "+convert-to-slave", former)
+    return is_told
 
 
-def demote(turn: Turn, former: Replica, *, is_paused: bool = False) -> None:
+def demote(turn: Turn, former: Replica, *, is_paused: bool = False) -> bool:
     """Make a former master follow its successor; a pause has no use any more."""
+    if not requests.follow(turn, former):
+        return False
     former.fence = Fence()
-    requests.follow(turn, former, former.master.address)
     if is_paused or former.master.shared.fence_isolated_master:
         fencing.release(turn, former)
+    return True
 
 
 # Reconfiguration ---------------------------------------------------------------------------------
@@ -488,8 +493,8 @@ def _reconfigure(turn: Turn, master: Master, attempt: Failover) -> int:
     busy = sum(r.reconf in (Reconf.SENT, Reconf.IN_PROGRESS) for r in others)
     free = max(0, max(1, master.options.parallel_syncs) - busy)
     for replica in untold[:free]:
-        _tell(turn, replica, "+slave-reconf-sent")
-        replica.reconf, replica.reconf_at = Reconf.SENT, turn.now
+        if _tell(turn, replica, "+slave-reconf-sent"):
+            replica.reconf, replica.reconf_at = Reconf.SENT, turn.now
     return min(deadline_at, turn.now + turn.state.constants.slave_reconf_timeout)
 
 
@@ -501,9 +506,11 @@ def _recognise(turn: Turn, replicas: list[Replica]) -> None:
             follow_progress(turn, replica)
 
 
-def _tell(turn: Turn, replica: Replica, event: str) -> None:
-    requests.follow(turn, replica, replica.master.address)
-    turn.notice(Level.NOTICE, event, replica)
+def _tell(turn: Turn, replica: Replica, event: str) -> bool:
+    is_told = requests.follow(turn, replica)
+    if is_told:
+        turn.notice(Level.NOTICE, event, replica)
+    return is_told
 
 
 def _give_up_on_silent(turn: Turn, replicas: list[Replica]) -> None:

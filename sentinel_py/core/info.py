@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import field
 
-from sentinel_py.core import failover, fencing, lineage, requests, roster
+from sentinel_py.core import failover, fencing, identity, lineage, requests, roster
 from sentinel_py.core.messages import Level
-from sentinel_py.core.model import DataNode, Dataset, Master, Phase, Reconf, Replica, Role
-from sentinel_py.core.turn import Turn
+from sentinel_py.core.model import Address, DataNode, Dataset, Master, Phase, Reconf, Replica, Role
+from sentinel_py.core.turn import Turn, master_of
 from sentinel_py.values import dataclass
 
 REPLICAS_MAX = 1_000
@@ -159,6 +159,8 @@ def take_report(turn: Turn, node: DataNode, text: bytes) -> None:
     node.dataset = report.dataset
     turn.touch(node)
     _compare_run_id(turn, node, report)
+    if not _keep_one_row(turn, node):
+        return
     lineage.note(turn, node, report.role)
     if isinstance(node, Master):
         _discover(turn, node, report)
@@ -180,6 +182,24 @@ def _compare_run_id(turn: Turn, node: DataNode, report: Report) -> None:
     node.run_id, node.run_id_at = report.run_id, turn.now
 
 
+def _keep_one_row(turn: Turn, node: DataNode) -> bool:
+    """Drop rows that lead to a server which has one; return whether this one stays."""
+    master = master_of(node)
+    for twin in identity.twins(node):
+        gone = identity.surplus(node, twin)
+        kept = node if gone is twin else twin
+        where = f"#same server as {turn.state.shown(kept.address)} {kept.address.port}"
+        turn.notice(Level.WARNING, "-dup-slave", gone, where)
+        identity.remember_alias(turn, master, gone.address, node.run_id)
+        if master.promoted is gone:
+            failover.abort(turn, master, "-failover-abort-slave-timeout")
+        roster.remove_replica(turn, gone)
+        turn.save_soon()
+        if gone is node:
+            return False
+    return True
+
+
 def _discover(turn: Turn, master: Master, report: Report) -> None:
     for host, port in report.replicas:
         address = roster.look_up(turn.state, host, port)
@@ -187,9 +207,16 @@ def _discover(turn: Turn, master: Master, report: Report) -> None:
             if turn.state.settings.resolve_hostnames:
                 turn.resolve(host)
             continue
-        if master.replica_at(address) or len(master.replicas) >= REPLICAS_MAX:
+        if known := master.replica_at(address):
+            known.listed_at = turn.now
+            continue
+        if len(master.replicas) >= REPLICAS_MAX:
             continue
         if not 0 < port <= PORT_MAX or address.same_as(master.address):
+            continue
+        if owner := identity.owner_of(turn, master, address):
+            if isinstance(owner, Replica):
+                owner.listed_at = turn.now
             continue
         replica = roster.add_replica(turn.state, turn.now, master, address)
         turn.notice(Level.NOTICE, "+slave", replica)
@@ -285,14 +312,27 @@ def _fix_master(turn: Turn, replica: Replica) -> None:
     """Put a replica right that follows somebody else, after everybody had time to tell us why."""
     master = replica.master
     wait_ms = master.options.failover_timeout_ms
-    known = roster.look_up(turn.state, replica.master_host, replica.master_port)
-    ip = known.ip if known else None
-    if master.address.is_named(replica.master_host, replica.master_port, ip):
+    followed = _followed(turn, replica)
+    if identity.is_masters(turn, master, followed):
         return
     if replica.reconf is not Reconf.NONE or not _looks_sane(turn, master):
         return
-    if replica.config_changed_at + wait_ms < turn.now and not _was_down(turn, replica, wait_ms):
+    if not replica.config_changed_at + wait_ms < turn.now or _was_down(turn, replica, wait_ms):
+        return
+    if replica.master_link_up and (master.info_at or 0) < replica.config_changed_at:
+        requests.ask_info(turn, master)  # whether it lists this replica
+    elif identity.is_linked(replica):
+        where = f"#follows it as {turn.state.shown(followed)} {followed.port}"
+        turn.notice(Level.WARNING, "+address-differs", replica, where)
+        identity.remember_alias(turn, master, followed, master.run_id)
+    else:
         _correct(turn, replica, "+fix-slave-config")
+
+
+def _followed(turn: Turn, replica: Replica) -> Address:
+    """Return the address that a replica follows, by its last report."""
+    host, port = replica.master_host, replica.master_port
+    return roster.look_up(turn.state, host, port) or Address(host, port, "")
 
 
 def _correct(turn: Turn, replica: Replica, event: str) -> None:
@@ -305,12 +345,10 @@ def _correct(turn: Turn, replica: Replica, event: str) -> None:
     period_ms = turn.state.constants.info_period
     if told_at is not None and replica.command.up_at <= told_at and turn.now < told_at + period_ms:
         return
-    replica.corrected_at = turn.now
-    if replica.demote:
-        failover.demote(turn, replica)
-    else:
-        requests.follow(turn, replica, replica.master.address)
-    turn.notice(Level.NOTICE, event, replica)
+    tell = failover.demote if replica.demote else requests.follow
+    if tell(turn, replica):
+        replica.corrected_at = turn.now
+        turn.notice(Level.NOTICE, event, replica)
 
 
 def _was_down(turn: Turn, replica: Replica, within_ms: int) -> bool:

@@ -187,6 +187,7 @@ class Replica(DataNode):
     master_link_down_ms: int = 0
     master_link_up: bool = False
     was_never_linked: bool = False  # since it was started
+    listed_at: int | None = None  # when its master's INFO last had it among the replicas
     master_host: str = "?"
     master_port: int = 0
     priority: int = 100
@@ -332,6 +333,7 @@ class Master(DataNode):
     emptied_at: int | None = None  # since when it is seen to have come back empty
     rescue_at: int = 0  # no attempt to save its data before this time
     replicas: dict[str, Replica] = field(default_factory=dict)
+    aliases: dict[tuple[str, int], Alias] = field(default_factory=dict)  # by ip (or name) and port
     peers: dict[str, Peer] = field(default_factory=dict)
     failover: Failover | None = None
     stale_epoch: int = 0  # the attempt that may take replicas of any lineage, by order
@@ -374,6 +376,15 @@ class Master(DataNode):
     def data_nodes(self) -> Iterator[DataNode]:
         yield self
         yield from self.replicas.values()
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A second address of a server of the group: which server it led to, and till when we rely on
+    that."""
+
+    run_id: str
+    ends_at: int
 
 
 @dataclass(slots=True)

@@ -5,8 +5,9 @@ Every first word passes through the master's ``rename-command`` table, except to
 
 from __future__ import annotations
 
+from sentinel_py.core import identity
 from sentinel_py.core.messages import Ask, Request
-from sentinel_py.core.model import Address, DataNode, Instance, Link, LinkKind, Master, Peer, State
+from sentinel_py.core.model import DataNode, Instance, Link, LinkKind, Master, Peer, Replica, State
 from sentinel_py.core.turn import Turn, master_of
 
 HELLO_CHANNEL = "__sentinel__:hello"
@@ -87,14 +88,33 @@ def hello_payload(state: State, master: Master, local_ip: str) -> str:
     return ",".join(map(str, fields))
 
 
-def follow(turn: Turn, node: DataNode, address: Address | None) -> None:
-    """Make a node follow ``address`` (None: nobody), and ask in the same write what came of it.
+def follow(turn: Turn, replica: Replica) -> bool:
+    """Make a replica follow its master, and ask in the same write what came of it.
 
-    The kills make the node's clients ask again who is master; they spare our own command link.
+    Every such order is made here, and the guard is here. Returns whether it left. If not, because
+    one of the two has not yet said who it is, that one is asked; its answer brings its row up
+    again, and with it the order.
     """
-    if not node.command.is_up:
-        return
-    target = (turn.state.shown(address), str(address.port)) if address else ("NO", "ONE")
+    master = replica.master
+    if not replica.command.is_up:
+        return False
+    if not identity.may_follow(replica, master):
+        for node in (replica, master):
+            if not identity.is_known(node) and node.info_asked_at is None:
+                ask_info(turn, node)
+        return False
+    _slaveof(turn, replica, turn.state.shown(master.address), str(master.address.port))
+    return True
+
+
+def follow_nobody(turn: Turn, node: DataNode) -> None:
+    """Make a node a master, and ask in the same write what came of it."""
+    if node.command.is_up:
+        _slaveof(turn, node, "NO", "ONE")
+
+
+def _slaveof(turn: Turn, node: DataNode, *target: str) -> None:
+    """The kills make the node's clients ask again who is master; they spare our own link."""
     turn.send(
         node.command,
         _command(node, "MULTI"),
@@ -107,21 +127,27 @@ def follow(turn: Turn, node: DataNode, address: Address | None) -> None:
     ask_info(turn, node)
 
 
-def hand_over(turn: Turn, master: Master, address: Address) -> None:
-    """Have the master make a replica its successor: it stops writes until that has caught up."""
+def hand_over(turn: Turn, master: Master, successor: Replica) -> bool:
+    """Have the master make a replica its successor: it stops writes until that has caught up.
+
+    The master follows it then, so the guard is the same as in ``follow``.
+    """
+    if not identity.may_follow(master, successor):
+        return False
     turn.send(
         master.command,
         _command(
             master,
             "FAILOVER",
             "TO",
-            turn.state.shown(address),
-            str(address.port),
+            turn.state.shown(successor.address),
+            str(successor.address.port),
             "TIMEOUT",
             str(master.options.failover_timeout_ms),
             ask=Ask.HAND_OVER,
         ),
     )
+    return True
 
 
 def call_off(turn: Turn, master: Master) -> None:

@@ -61,7 +61,7 @@ def _keep(turn: Turn, replica: Replica) -> None:
     """
     if turn.state.raft is not None:
         replica.detached_at = turn.now
-        requests.follow(turn, replica, None)
+        requests.follow_nobody(turn, replica)
 
 
 def _look_closer(turn: Turn, master: Master) -> int:

@@ -181,6 +181,11 @@ def remove_master(turn: Turn, master: Master) -> None:
     del turn.state.masters[master.name]
 
 
+def remove_replica(turn: Turn, replica: Replica) -> None:
+    _release(turn, replica)
+    del replica.master.replicas[replica.name]
+
+
 def remove_peer(turn: Turn, peer: Peer) -> None:
     _release(turn, peer)
     del peer.master.peers[peer.run_id]
@@ -196,6 +201,7 @@ def reset_master(turn: Turn, master: Master) -> None:
     for replica in master.replicas.values():
         _release(turn, replica)
     master.replicas.clear()
+    master.aliases.clear()
     forget_reports(turn, master)
     if master.mandate is not None:
         master.mandate.is_over = True
@@ -242,6 +248,8 @@ def trade_places(turn: Turn, master: Master, replica: Replica) -> None:
     nothing has to reconnect and what is known to be down stays known.
     """
     state = turn.state
+    for other in master.replicas.values():
+        other.listed_at = None
     del master.replicas[replica.name]
     old = _enlist(state, turn.now, master, master.address, master.links())
     old.run_id, old.info, old.info_at = master.run_id, master.info, master.info_at

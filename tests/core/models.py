@@ -40,6 +40,8 @@ class RedisModel:
     linked: int = 1  # no: not yet since its start, and INFO says that in a way of its own
     link_lost_at: int | None = None
     queued: list[tuple[str, ...]] = field(default_factory=list)
+    others: list[tuple[str, int]] = field(default_factory=list)  # more addresses that lead here
+    told: tuple[str, int] | None = None  # what it announces to its master
 
     @property
     def run_id(self) -> str:
@@ -48,6 +50,9 @@ class RedisModel:
     @property
     def endpoint(self) -> tuple[str, int]:
         return self.host, self.port
+
+    def is_at(self, endpoint: tuple[str, int] | None) -> bool:
+        return endpoint == self.endpoint or endpoint in self.others
 
     def follow(self, endpoint: tuple[str, int] | None, now: int) -> None:
         if endpoint != self.follows:
@@ -68,7 +73,8 @@ class RedisModel:
         if self.replid:
             lines += self._data_lines()
         for number, replica in enumerate(replicas):
-            lines.append(f"slave{number}:ip={replica.host},port={replica.port},state=online")
+            host, port = replica.told or replica.endpoint
+            lines.append(f"slave{number}:ip={host},port={port},state=online")
         return "\r\n".join(lines).encode()
 
     def _data_lines(self) -> list[str]:

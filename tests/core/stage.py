@@ -145,7 +145,7 @@ class Stage:
         return node.name if node else "nobody"
 
     def node_at(self, ip: str, port: int) -> Node | None:
-        found = [node for node in self.nodes.values() if node.endpoint == (ip, port)]
+        found = [node for node in self.nodes.values() if is_at(node, (ip, port))]
         return found[-1] if found else None
 
     def open(self, effect: Open, node: Node | None) -> None:
@@ -211,7 +211,7 @@ class Stage:
             other
             for other in self.nodes.values()
             if isinstance(other, RedisModel)
-            and other.follows == node.endpoint
+            and node.is_at(other.follows)
             and self.conditions.get(other.name) != "dead"
         ]
         followed = self.node_at(*node.follows) if node.follows else None
@@ -271,8 +271,11 @@ class Stage:
         for number in range(1, int(peers) + 1):
             self.do_peer(f"S{number}", f"10.0.1.{number}")
 
-    def do_watch(self, name, node, knows="", **options):
-        """``watch mymaster M quorum=2 knows=S1,S2``: a master that the config file names."""
+    def do_watch(self, name, node, knows="", at="", **options):
+        """``watch mymaster M quorum=2 knows=S1,S2``: a master that the config file names.
+
+        ``at=10.9.0.1``: by that one of its addresses.
+        """
         numbers = {
             "quorum": 2,
             "down_after_ms": 1000,
@@ -280,7 +283,7 @@ class Stage:
             **{option.replace("-", "_"): _value(value) for option, value in options.items()},
         }
         target = self.nodes[node]
-        address = Address(target.host, target.port, target.host)
+        address = Address(at or target.host, target.port, at or target.host)
         master = roster.add_master(
             self.state, CLOCK_START + self.now, name, address, Options(**numbers)
         )
@@ -307,6 +310,10 @@ class Stage:
         self.do_start()
         self.do_advance("3000")
         self.playbill.take()
+
+    def do_address(self, name, host):
+        """``address M 10.9.0.1``: the server is reached there, too, at the same port."""
+        self.nodes[name].others.append((host, self.nodes[name].port))
 
     # Words of the script: what happens ------------------------------------------------------------
 
@@ -389,6 +396,8 @@ class Stage:
                 node.sees_down = value == "down"
             elif key == "votes":
                 node.vote = None if value == "first" else self.fixed_vote(value)
+            elif key == "told":
+                node.told = (value, node.port)
             elif key in ("host", "replid", "replid2"):
                 setattr(node, key, value)
             else:
@@ -532,6 +541,11 @@ class Stage:
     def do_state(self, name="mymaster"):
         """``state``: epochs, vote, and where a failover stands."""
         self.playbill.state(self.now, self.state, self.state.masters[name])
+
+
+def is_at(node: Node, endpoint: tuple[str, int]) -> bool:
+    """Whether that address leads to the node."""
+    return node.is_at(endpoint) if isinstance(node, RedisModel) else node.endpoint == endpoint
 
 
 def _value(text: str) -> int | bool:

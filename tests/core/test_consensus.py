@@ -44,6 +44,7 @@ IDS = ("a" * 40, "b" * 40, "c" * 40)
 MASTER = "10.0.0.1"
 REPLICA = "10.0.0.2"
 OTHER_REPLICA = "10.0.0.3"
+RUN_IDS = {MASTER: "a" * 40, REPLICA: "b" * 40, OTHER_REPLICA: "c" * 40}
 NO_PAUSE = ErrorReply("ERR Unknown subcommand or wrong number of arguments for 'PAUSE'")
 
 
@@ -121,7 +122,7 @@ class Members:
         return replica
 
     def info(self, member, node, lines):
-        text = f"run_id:{'1' * 40}\r\n{lines}\r\n".encode()
+        text = f"run_id:{RUN_IDS[node.address.host]}\r\n{lines}\r\n".encode()
         self.step(member, Reply(node.command.id, Request(("INFO",), Ask.INFO), text))
 
 

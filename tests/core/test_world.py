@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 
+from sentinel_py.core import identity
 from sentinel_py.core.messages import Answer, Ask, DownAnswer, FailOver, Notice, Save, Send
 
 from .world import World
@@ -66,6 +67,32 @@ def saves_first(_host, _event, effects):
     assert saves in ([], [0]), "something left before the state was saved"
 
 
+def nobody_follows_itself(world):
+    """No order to follow leads a server to itself, whichever of its addresses is named."""
+
+    def watch(host, _event, effects):
+        for effect in effects:
+            if not isinstance(effect, Send) or effect.link not in host.links:
+                continue
+            told = host.links[effect.link].target
+            for request in effect.requests:
+                if (target := followed(request.args)) is not None:
+                    server = world.hosts.get(target)
+                    assert server is not told, f"{told.ip} is to follow itself at {target}"
+
+    world.watches.append(watch)
+
+
+def followed(words):
+    """The address that a command has its server follow, at once or in the end."""
+    match words:
+        case ["SLAVEOF", "NO", "ONE"]:
+            return None
+        case ["SLAVEOF", ip, port] | ["FAILOVER", "TO", ip, port, *_]:
+            return ip, int(port)
+    return None
+
+
 class Storm:
     """Faults at random times; which kinds there are is drawn from the seed, too."""
 
@@ -80,6 +107,7 @@ class Storm:
             self.cut_pair,
             self.reset,
             self.slow,
+            self.announce,
             self.lose_machine,
             self.forced,
         ]
@@ -131,6 +159,11 @@ class Storm:
     def slow(self):
         self.world.delay_ms = self.rng.choice([(0, 2), (1, 40), (0, 400)])
 
+    def announce(self):
+        """A replica is known to its master by an address in the second network, or by its own."""
+        redis = self.rng.choice(self.world.redises).redis
+        redis.told = self.rng.choice([None, redis.others[0]])
+
     def forced(self):
         host = self.rng.choice(self.world.sentinels)
         group = self.rng.choice(list(self.world.groups))
@@ -154,6 +187,7 @@ def test_storm(seed):
     world.options.quorum = rng.choice([1, 2, 2])
     Votes(world)
     world.watches.append(saves_first)
+    nobody_follows_itself(world)
     world.run(3_000)
     storm = Storm(world, seed)
     storm.blow(STORM_MS)
@@ -221,3 +255,44 @@ def test_many_masters_die_at_once(seed):
 
 def told(host, effects):
     return [(host.ip, effect.name) for effect in effects if isinstance(effect, Notice)]
+
+
+def misdirected(seed):
+    """A group whose replicas announce each other's addresses, and the master's, for a while."""
+    rng = Random(f"misdirected {seed}")
+    world = World(seed)
+    nobody_follows_itself(world)
+    servers = [host.redis for host in world.redises]
+    places = [place for it in servers for place in (it.endpoint, *it.others)]
+    for _ in range(12):
+        rng.choice(world.redises).redis.told = rng.choice([None, *places])
+        world.run(rng.choice([500, 3_000]))
+        if rng.random() < 0.4:
+            world.order(rng.choice(world.sentinels), FailOver(1, "group0", rng.random() < 0.3))
+    for host in world.redises:
+        host.redis.told = None
+    world.run(30_000)
+    return world
+
+
+@pytest.mark.parametrize("seed", seeds(0, 8))
+def test_wrong_addresses_lead_nobody_to_itself(seed):
+    """Whatever is announced, nobody is told to follow itself, and there is a master in the end."""
+    world = misdirected(seed)
+    address = world.agreed_master("group0")
+    assert world.hosts[address.host, address.port].redis.follows is None
+
+
+@pytest.mark.parametrize("seed", seeds(0, 4))
+def test_the_guard_needs_no_help(seed, monkeypatch):
+    """Rows of one server are dropped as soon as they are seen; until then the guard alone holds."""
+    monkeypatch.setattr(identity, "twins", lambda _node: [])
+    misdirected(seed)
+
+
+def test_without_the_guard_servers_follow_themselves(monkeypatch):
+    """The worlds above would find it."""
+    monkeypatch.setattr(identity, "twins", lambda _node: [])
+    monkeypatch.setattr(identity, "may_follow", lambda _node, _target: True)
+    with pytest.raises(AssertionError, match="is to follow itself"):
+        list(map(misdirected, range(5)))

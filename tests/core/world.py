@@ -138,6 +138,7 @@ class World:
         self.redises = [host for hosts in self.groups.values() for host in hosts]
         self.sentinels = [Host(f"10.0.1.{n}", 26379) for n in range(1, sentinels + 1)]
         self.hosts = {(h.ip, h.port): h for h in (*self.redises, *self.sentinels)}
+        self.hosts |= {place: h for h in self.redises for place in h.redis.others}
         for host in self.sentinels:
             self._set_up(host)
 
@@ -145,10 +146,17 @@ class World:
         port = 6379 + group
         first = ("10.0.0.1", port)
         return [
-            Host(ip, port, redis=RedisModel(ip, ip, port, follows=None if n == 1 else first))
+            Host(ip, port, redis=self._redis(n, ip, port, None if n == 1 else first))
             for n in range(1, size + 1)
             for ip in [f"10.0.0.{n}"]
         ]
+
+    def _redis(
+        self, number: int, ip: str, port: int, follows: tuple[str, int] | None
+    ) -> RedisModel:
+        """A server with an address in a second network, by which nobody knows it at first."""
+        others = [(f"10.9.0.{number}", port)]
+        return RedisModel(f"{ip}:{port}", ip, port, follows=follows, others=others)
 
     def _set_up(self, host: Host) -> None:
         masters = {
@@ -339,7 +347,7 @@ class World:
         followers = [
             other.redis
             for other in self.redises
-            if other.redis.follows == redis.endpoint and other.is_up and self.reach(host, other)
+            if redis.is_at(other.redis.follows) and other.is_up and self.reach(host, other)
         ]
         master = self.hosts[redis.follows] if redis.follows else None
         is_linked = (
@@ -353,7 +361,7 @@ class World:
 
     def _hand_over(self, host: Host, successor: Host) -> Value:
         """FAILOVER TO: agreed to at once, done a little later if nothing comes between."""
-        if successor.redis.follows != host.redis.endpoint or not self.reach(host, successor):
+        if not host.redis.is_at(successor.redis.follows) or not self.reach(host, successor):
             return ErrorReply("ERR FAILOVER target is not a replica")
 
         def change_roles() -> None:
@@ -366,7 +374,7 @@ class World:
 
     def _publish(self, host: Host, payload: str) -> None:
         for other in self.redises:
-            if other is host or (other.redis.follows == host.redis.endpoint and other.is_up):
+            if other is host or (host.redis.is_at(other.redis.follows) and other.is_up):
                 for connection in self._connections_to(other):
                     if connection.kind is LinkKind.CHANNEL:
                         message = ChannelMessage(connection.link, payload)
@@ -416,8 +424,7 @@ class World:
         address = self.agreed_master(name)
         if address is None:
             return False
-        endpoint = address.host, address.port
-        return all(
-            host.redis.follows == (None if host.redis.endpoint == endpoint else endpoint)
-            for host in self.groups[name]
+        master = self.hosts[address.host, address.port]
+        return master.redis.follows is None and all(
+            host is master or master.redis.is_at(host.redis.follows) for host in self.groups[name]
         )

@@ -203,6 +203,9 @@ class Checkers:
                 where = life.state.links[effect.link].owners[0].address.ip
                 self._trace(life.name, f"tells {where} {' '.join(it.args)}")
         orders = [it for it in effect.requests if it.args[0] in ("SLAVEOF", "REPLICAOF")]
+        owner = life.state.links[effect.link].owners[0] if orders else None
+        if owner is not None and any(it.args[1] == owner.address.ip for it in orders):
+            raise Violation("no server follows itself", f"{life.name} tells {owner.address.ip} so")
         if orders and self._book(life).is_tilted:
             raise Violation("no action in tilt", f"{life.name} sends {orders[0].args}")
         if life.votes_by_log and any(it.args[1:] == ("NO", "ONE") for it in orders):
