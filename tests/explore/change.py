@@ -1,0 +1,359 @@
+"""What an event makes of a world: cores are stepped, and what leaves them is on its way.
+
+A `Change` is made of one world, takes one event, and ends as another world. Each rule is looked at
+where it can be broken.
+"""
+
+from sentinel_py.core.ledger import Command
+from sentinel_py.core.messages import (
+    Committed,
+    DirectHello,
+    DownQuestion,
+    DownReport,
+    FailOver,
+    ProposalEnded,
+)
+
+from . import raft, redis, rules
+from .member import (
+    ENDPOINTS,
+    MASTER,
+    MEMBERS,
+    RUN_IDS,
+    SERVERS,
+    Surroundings,
+    endpoint_of,
+    is_answered_at_once,
+    is_channel,
+)
+from .redis import ANSWERS
+from .world import Kind, Left, World, can_act, reach
+
+SAVE_SOON_MS = 500
+HELLO_AGAIN_MS = 2_000
+CHUNK_MS = 250
+
+_OK = b"OK"
+
+
+class Change:
+    """A world that changes. Names are those of `World`, with lists and dicts for its tuples."""
+
+    def __init__(self, scene, world):
+        self.scene = scene
+        self.table = scene.table
+        self.members = scene.members
+        self.world = world
+        self.now = world.now
+        self.cores = list(world.cores)
+        self.disks = list(world.disks)
+        self.save_at = list(world.save_at)
+        self.servers = scene.table[world.servers]
+        self.packets = dict(world.packets)
+        self.told = list(world.told)
+        self.stopped = world.stopped
+        self.island = world.island
+        self.log = world.log
+        self.past = rules.Past(scene.table[world.past])
+        self.left = list(world.left)
+        self.notes = []  # what a trace shows
+        self._around = {}
+
+    def end(self):
+        """The world that has come of it."""
+        return World(
+            self.now,
+            tuple(self.cores),
+            tuple(self.disks),
+            tuple(self.save_at),
+            self.table.number(self.servers),
+            tuple(sorted(self.packets.items())),
+            tuple(self.told),
+            self.stopped,
+            self.island,
+            self.log,
+            self.table.number(self.past.frozen()),
+            tuple(self.left),
+        )
+
+    def spend(self, what):
+        self.left[what] -= 1
+
+    # Members
+
+    def feed(self, member, *given):
+        """Hand an input to a member, and send on their way what it says."""
+        before = self.cores[member]
+        outcome = self._stepped(member, given)
+        self._take(member, outcome)
+        rules.check_member(self, member, before)
+
+    def _stepped(self, member, given):
+        return self.members.step(
+            member,
+            self.cores[member],
+            self.now,
+            given,
+            self.surroundings(member),
+            self.blocked(member),
+            self.told[member],
+        )
+
+    def _take(self, member, outcome):
+        self.cores[member] = outcome.core
+        self.told[member] = outcome.told
+        for out in outcome.outs:
+            _OUTS[out[0]](self, member, *out[1:])
+
+    def happen(self, *events):
+        return "events", self.table.number(events)
+
+    def surroundings(self, member):
+        found = self._around.get(member)
+        if found is None:
+            places = range(len(ENDPOINTS))
+            ends = tuple(reach(self, self.servers, member, place) for place in places)
+            found = self._around[member] = self.table.number(Surroundings(self.servers, ends))
+        return found
+
+    def moved(self):
+        """Book that servers or members are not where they were."""
+        self._around.clear()
+
+    def blocked(self, member):
+        mask = 0
+        for key in self.packets:
+            if key[0] == Kind.LINK and key[1] == member:
+                mask |= 1 << key[2]
+        return mask
+
+    def can_act(self, member):
+        return can_act(self, member)
+
+    # What leaves a member
+
+    def _save(self, member, disk):
+        self.disks[member] = disk
+        self.save_at[member] = 0
+
+    def _save_soon(self, member):
+        if not self.save_at[member]:
+            self.save_at[member] = self.now + SAVE_SOON_MS
+
+    def _batch(self, member, link, batch):
+        rules.check_orders(self, member, link, self.table[batch])
+        requests, replies, late = self.packets.get((Kind.LINK, member, link), ((), (), 0))
+        self.packets[Kind.LINK, member, link] = (*requests, batch), replies, late
+
+    def _closed(self, member, link):
+        self.packets.pop((Kind.LINK, member, link), None)
+
+    def _hello(self, member, hearer, payload):
+        key = Kind.HELLO, hearer, member, self.table.number(payload)
+        if self.scene.setup.hellos_wait:
+            self.packets.setdefault(key, (0,))
+        elif self.can_act(hearer):
+            self.feed(hearer, *self.happen(DirectHello(payload)))
+
+    def _notice(self, member, name, text, epoch, forced):
+        self.notes.append((member, f"{name} {text}"))
+        rules.check_notice(self, member, name, text, epoch, forced)
+
+    def _propose(self, member, entry):
+        log = self.log
+        if log.leader == member:
+            self.log = log._replace(entries=(*log.entries, entry))
+        elif log.leader == raft.NOBODY:
+            self.packets[Kind.ENDED, member, entry] = 1, 0
+        else:
+            entries, late = self.packets.get((Kind.PROPOSAL, member), ((), 0))
+            self.packets[Kind.PROPOSAL, member] = (*entries, entry), late
+
+    def _answer(self, member, ticket, value):
+        """An operator's order was answered; questions are read by who asks them."""
+
+    def _told_before_save(self, member):
+        if self.left[Left.CRASH]:
+            self.scene.note_gap(self.world)
+
+    # Links
+
+    def carry_out(self, member, link):
+        """Have the first requests on a link carried out at its other end."""
+        key = Kind.LINK, member, link
+        requests, replies, late = self.packets[key]
+        batch = self.table[requests[0]]
+        endpoint = endpoint_of(link)
+        if endpoint < SERVERS:
+            values = self.order(endpoint, batch, member)
+        else:
+            values = tuple(self._ask(endpoint - SERVERS, member, it) for it in batch)
+        if key in self.packets:  # what it does may have closed the link
+            answer = self.table.number((requests[0], values))
+            self.packets[key] = requests[1:], (*replies, answer), late
+
+    def order(self, place, batch, sender):
+        """Have a server carry out requests; returns its answers."""
+        queued = None
+        values = []
+        for request in batch:
+            words = request.args
+            if words[0] == "MULTI":
+                queued = []
+                values.append(_OK)
+            elif words[0] == "EXEC":
+                values.append(tuple(self._obey(place, it, sender) for it in queued))
+                queued = None
+            elif queued is not None:
+                queued.append(words)
+                values.append(b"QUEUED")
+            else:
+                values.append(self._obey(place, words, sender))
+        self.moved()
+        return tuple(values)
+
+    def _obey(self, place, words, sender):
+        match words:
+            case ["PING"]:
+                return b"PONG"
+            case ["INFO", *_]:
+                return redis.info(self.servers, place, self.now)
+            case ["PUBLISH", *_]:
+                return 1
+            case ["SLAVEOF", "NO", "ONE"]:
+                self.servers = redis.follow(self.servers, place, redis.NOBODY, self.now)
+            case ["SLAVEOF", host, port]:
+                master = ENDPOINTS.index((host, int(port)))
+                self.servers = redis.follow(self.servers, place, master, self.now)
+            case ["CLIENT", "PAUSE", ms, _]:
+                self.servers = redis.pause(self.servers, place, self.now + int(ms))
+            case ["CLIENT", "UNPAUSE"]:
+                self.servers = redis.pause(self.servers, place, 0)
+            case ["CLIENT", "KILL", "TYPE", kind]:
+                self._kick(place, sender, is_all=kind == "normal")
+        return _OK
+
+    def _kick(self, place, sender, *, is_all):
+        for member in range(MEMBERS):
+            if self.cores[member] and (member != sender or not is_all):
+                self.packets[Kind.KICK, member, place] = (0,)
+
+    def _ask(self, member, sender, request):
+        """A member's answer to another one's request."""
+        match request.args:
+            case ["PING"]:
+                return b"PONG"
+            case ["PUBLISH", _, payload]:
+                return 1
+            case ["SENTINEL", "is-master-down-by-addr", host, port, epoch, candidate]:
+                question = DownQuestion(1, host, int(port), int(epoch), candidate)
+                return self._answered(member, sender, question)
+            case ["SENTINEL", "RAFT", "REPORT", run_id, name, epoch, down]:
+                report = DownReport(run_id, name, int(epoch), down == "1")
+                self.feed(member, *self.happen(report))
+        return _OK
+
+    def _answered(self, member, sender, question):
+        before = self.cores[member]
+        outcome = self._stepped(member, self.happen(question))
+        self._take(member, outcome)
+        rules.check_member(self, member, before)
+        (answer,) = (out[2] for out in outcome.outs if out[0] == "answer")
+        rules.check_vote(self, member, answer, question)
+        return int(answer.down), (answer.leader or "*").encode(), answer.epoch
+
+    def reply(self, member, link):
+        key = Kind.LINK, member, link
+        requests, replies, late = self.packets[key]
+        batch, values = self.table[replies[0]]
+        if requests or replies[1:] or late:
+            self.packets[key] = requests, replies[1:], late
+        else:
+            del self.packets[key]
+        if endpoint_of(link) < SERVERS and is_channel(link):
+            return
+        self.feed(member, "replies", link, batch, self.table.number(values))
+
+    def drain(self, member, link):
+        """Answer at once what nobody waits for, as soon as nothing is before it."""
+        key = Kind.LINK, member, link
+        while key in self.packets:
+            requests, replies, late = self.packets[key]
+            if late or replies or not requests or not self.cores[member]:
+                return
+            if reach(self, self.servers, member, endpoint_of(link)) != ANSWERS:
+                return
+            if not all(is_answered_at_once(it) for it in self.table[requests[0]]):
+                return
+            self.carry_out(member, link)
+            self.reply(member, link)
+
+    def break_links(self, member, endpoint, *, both=True):
+        """Tell a member that its connections to there are gone, with all that was on them."""
+        first = 1 + 2 * endpoint
+        links = [first, first + 1] if endpoint < SERVERS and both else [first]
+        for link in links:
+            self.packets.pop((Kind.LINK, member, link), None)
+        self.feed(member, "down", *links)
+
+    # The log
+
+    def commit(self):
+        log = self.log
+        self.log = log._replace(commit=log.commit + 1)
+        self.apply(log.leader)
+
+    def apply(self, member):
+        log = self.log
+        index = log.applied[member]
+        entry_id, entry = self.table[log.entries[index]]
+        applied = raft.replaced(log.applied, member, index + 1)
+        self.log = log._replace(applied=applied)
+        self.feed(member, *self.happen(Committed(index + 1, entry_id, entry)))
+        rules.check_log(self, member)
+
+    def look(self, member):
+        """Tell a member how the Raft cluster stands."""
+        log = self.log
+        seen = raft.view(log, member)
+        self.log = log._replace(seen=raft.replaced(log.seen, member, seen))
+        self.feed(member, *self.happen(raft.view_input(seen, RUN_IDS)))
+
+    def elect(self, member, kept):
+        log = self.log
+        lost = log.tail[kept:]
+        self.log = raft.elected(log, member, kept)
+        for entry in lost:
+            proposer = RUN_IDS.index(self.table[entry][0].partition(":")[0])
+            if self.cores[proposer]:
+                self.packets[Kind.ENDED, proposer, entry] = 0, 0
+
+    def take_proposal(self, member):
+        """A member's proposal arrives where it takes the leader to be."""
+        key = Kind.PROPOSAL, member
+        (entry, *others), late = self.packets[key]
+        if others or late:
+            self.packets[key] = tuple(others), late
+        else:
+            del self.packets[key]
+        if self.log.leader == raft.NOBODY:
+            self.packets[Kind.ENDED, member, entry] = 0, 0
+        else:
+            self.log = self.log._replace(entries=(*self.log.entries, entry))
+
+    def end_proposal(self, member, entry, *, certain):
+        entry_id = self.table[entry][0]
+        self.feed(member, *self.happen(ProposalEnded(entry_id, certain=certain)))
+
+
+_OUTS = {
+    "save": Change._save,
+    "save-soon": Change._save_soon,
+    "batch": Change._batch,
+    "close": Change._closed,
+    "hello": Change._hello,
+    "notice": Change._notice,
+    "propose": Change._propose,
+    "answer": Change._answer,
+    "told-before-save": Change._told_before_save,
+}

@@ -1,0 +1,372 @@
+"""One step of one real core, with all that is answered to it at once, remembered.
+
+What nobody has to wait for is answered within the step: pings, INFO, a connection to what lives.
+All else leaves it as an ``outs`` value, for the world to deliver in any order. A core is pure, so
+a step is computed once, and remembered by what went in.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from sentinel_py.core import snapshot
+from sentinel_py.core.messages import (
+    Answer,
+    Ask,
+    ChannelMessage,
+    Close,
+    LinkDown,
+    LinkUp,
+    Notice,
+    Level,
+    Open,
+    Propose,
+    Reply,
+    Save,
+    SaveSoon,
+    Send,
+    Wake,
+)
+from sentinel_py.core.model import DataNode, LinkKind, LinkState, Replica
+
+from . import config, redis
+from .redis import ANSWERS, IS_SILENT, REFUSES
+
+MASTER = "mymaster"
+PORT = 26379
+SERVERS = 3
+MEMBERS = 3
+ENDPOINTS = (
+    *((redis.host(place), redis.PORT) for place in range(SERVERS)),
+    *((f"10.0.1.{number + 1}", PORT) for number in range(MEMBERS)),
+)
+RUN_IDS = tuple(f"{number + 1}".zfill(40) for number in range(MEMBERS))
+PLACES = {endpoint: place for place, endpoint in enumerate(ENDPOINTS)}
+
+_DICE = (0.0, 0.5, 1.0)
+"""What a member draws of each range: apart from one another, as it nearly always is."""
+
+_AT_ONCE = {"PING", "INFO", "PUBLISH", "CLIENT SETNAME", "SUBSCRIBE", "AUTH", "SCRIPT"}
+_STEPS_MAX = 500
+
+
+class Outcome(NamedTuple):
+    """What a step has made: the core, what each other member was told, and what leaves it."""
+
+    core: int
+    told: tuple
+    outs: tuple
+
+
+class Facts(NamedTuple):
+    """What a core holds of the one master, as rules look at it."""
+
+    epoch: int
+    config_epoch: int
+    address: int
+    vote: tuple
+    applied: int
+    made: int  # the state that the log has made, by number
+    attempt: int  # the epoch of the failover that it leads, or 0
+    is_busy: bool
+    lost: int  # endpoints, by bit
+
+
+class Surroundings(NamedTuple):
+    """What a member meets at the other ends of its links."""
+
+    servers: tuple
+    reach: tuple  # by endpoint
+
+
+def is_answered_at_once(request):
+    """Whether it changes nothing where it goes."""
+    word = request.args[0]
+    return (f"CLIENT {request.args[1]}" if word == "CLIENT" else word) in _AT_ONCE
+
+
+def endpoint_of(link):
+    """Where a link leads to, by its number."""
+    return (link - 1) // 2
+
+
+def is_channel(link):
+    return bool((link - 1) % 2)
+
+
+class Members:
+    """The cores of all members in all worlds."""
+
+    def __init__(self, store, table, *, asks_slowly=False):
+        self.store = store
+        self.table = table
+        self.facts = [None]
+        self.wake_at = [0]
+        self.misses = 0
+        self._asks_slowly = asks_slowly
+        self._outcomes = {}
+        self._ends = {}
+
+    def step(self, member, core, now, given, around, blocked, told):
+        """Hand an input to a core, by its description; ``blocked`` are links where others wait."""
+        key = core, now, given, around, blocked, told
+        outcome = self._outcomes.get(key)
+        if outcome is None:
+            self.misses += 1
+            act = _Act(self, member, now, self.table[around], blocked, told)
+            act.begin(core, given)
+            outcome = self._outcomes[key] = act.end()
+        return outcome
+
+    def frozen(self, core):
+        """The number of a core, and its facts beside it."""
+        wake_at, facts = core.wake_at, self._facts(core.state)
+        ident = self.store.freeze(core)
+        if ident == len(self.facts):
+            self.facts.append(facts)
+            self.wake_at.append(wake_at)
+        return ident
+
+    def _facts(self, state):
+        master = state.masters[MASTER]
+        raft = state.raft
+        return Facts(
+            state.current_epoch,
+            master.config_epoch,
+            PLACES[master.address.ip, master.address.port],
+            (master.leader, master.leader_epoch),
+            raft.applied if raft else 0,
+            self.table.number(snapshot.dump(state)) if raft else 0,
+            master.failover.epoch if master.failover else 0,
+            _is_busy(master),
+            _lost(master),
+        )
+
+    # Time in which nothing happens
+
+    def quiet_until(self, member, core, now, until, around, blocked, told):
+        """When a core's timers next do more than keep links alive, and the core as it is then.
+
+        What is due at ``until`` itself is not done yet. The core is None if the time comes earlier.
+        """
+        key = core, until, around, blocked, told
+        found = self._ends.get(key)
+        if found is None:
+            found = self._ends[key] = self._run_quietly(
+                member, core, now, until, around, blocked, told
+            )
+        return found
+
+    def _run_quietly(self, member, core, now, until, around, blocked, told):
+        self.misses += 1
+        act = _Act(self, member, now, self.table[around], blocked, told)
+        act.thaw(core)
+        while (at := max(act.core.wake_at, act.now)) < until:
+            act.now = at
+            act.feed(Wake())
+            if act.outs or act.told != told:
+                return at, None
+        return until, self.frozen(act.core)
+
+
+def _is_busy(master):
+    return bool(master.failover or master.mandate or master.proposed or master.is_odown)
+
+
+def _lost(master):
+    """The endpoints that are down, or not connected, or masters that are to be none, by bit."""
+    mask = 0
+    for it in master.instances():
+        links = it.links() if isinstance(it, DataNode) else [it.command]
+        is_lost = it.is_down or not all(link.state is LinkState.UP for link in links)
+        if is_lost or (isinstance(it, Replica) and it.demote):
+            mask |= 1 << PLACES[it.address.ip, it.address.port]
+    return mask
+
+
+class _Act:
+    """One step under way, with the answers that come at once."""
+
+    def __init__(self, members, member, now, around, blocked, told):
+        self.core = None
+        self.now = now
+        self.outs = []
+        self.told = told
+        self._members = members
+        self._member = member
+        self._servers = around.servers
+        self._reach = around.reach
+        self._blocked = blocked
+        self._queue = deque()
+        self._batches = {}
+        self._links = {}
+        self._steps = 0
+
+    def begin(self, core, given):
+        if given[0] == "start":
+            _, disk, boot = given
+            lines = self._members.table[disk]
+            part = _DICE[self._member]
+            self.core = config.started(lines, self.now, part, boot=boot)
+            self._carry_out(self.core.start(self.now))
+            self.feed()
+            return
+        self.thaw(core)
+        self.feed(*_INPUTS[given[0]](self._members.table, *given[1:]))
+
+    def thaw(self, core):
+        self.core = self._members.store.thaw(core, _DICE[self._member])
+
+    def end(self):
+        number = self._members.table.number
+        batches = self._batches.items()
+        self.outs += [("batch", link, number(tuple(batch))) for link, batch in batches]
+        core = self._members.frozen(self.core)
+        return Outcome(core, self.told, tuple(self.outs))
+
+    def feed(self, *events):
+        """Have the core take these in, and all that is answered to it at once."""
+        self._queue.extend(events)
+        self._steps = 0
+        self._go_on()
+
+    def _go_on(self):
+        while self._queue:
+            self._steps += 1
+            assert self._steps < _STEPS_MAX, "the core and its surroundings do not settle"
+            self._carry_out(self.core.step(self.now, self._queue.popleft()))
+
+    # Effects
+
+    def _carry_out(self, effects):
+        has_told = False
+        for effect in effects:
+            match effect:
+                case Save():
+                    if has_told:
+                        self.outs.append(("told-before-save",))
+                    disk = self._members.table.number(config.text_of(self.core.state))
+                    self.outs.append(("save", disk))
+                case SaveSoon():
+                    self.outs.append(("save-soon",))
+                case Open():
+                    self._open(effect)
+                case Close():
+                    self._close(effect)
+                case Send():
+                    has_told = True
+                    self._send(effect)
+                case Notice() if effect.level is Level.WARNING:
+                    self._notice(effect)
+                case Answer():
+                    has_told = True
+                    self.outs.append(("answer", effect.ticket, effect.value))
+                case Propose():
+                    has_told = True
+                    entry = self._members.table.number((effect.entry_id, effect.entry))
+                    self.outs.append(("propose", entry))
+
+    def _notice(self, notice):
+        master = self.core.state.masters[MASTER]
+        forced = master.failover is not None and master.failover.forced
+        self.outs.append(("notice", notice.name, notice.text, master.leader_epoch, forced))
+
+    def _number(self, raw):
+        """A link's number by what it leads to; one that is gone by now was frozen before."""
+        link = self.core.state.links.get(raw)
+        return self._members.store.link_id(link) if link else raw
+
+    def _open(self, effect):
+        endpoint = PLACES[effect.ip, effect.port]
+        reach = self._reach[endpoint]
+        if reach == ANSWERS:
+            self._queue.append(LinkUp(effect.link, ENDPOINTS[SERVERS + self._member][0]))
+        elif reach == REFUSES:
+            self._queue.append(LinkDown(effect.link, "refused"))
+
+    def _close(self, effect):
+        self._queue = deque(it for it in self._queue if getattr(it, "link", 0) != effect.link)
+        number = self._number(effect.link)
+        self._batches.pop(number, None)
+        if self._blocked >> number & 1:
+            self._blocked &= ~(1 << number)
+            self.outs.append(("close", number))
+
+    def _send(self, effect):
+        number = self._number(effect.link)
+        requests = effect.requests
+        if self._blocked >> number & 1 or not self._is_answered_at_once(number, requests):
+            requests = self._without_hellos(number, requests)
+            self._blocked |= 1 << number
+            self._batches.setdefault(number, []).extend(requests)
+            return
+        for request in requests:
+            self._answer(effect.link, number, request)
+
+    def _is_answered_at_once(self, number, requests):
+        return all(is_answered_at_once(it) and not self._is_slow(it) for it in requests)
+
+    def _is_slow(self, request):
+        """Whether this INFO decides something, and is to be looked at closely."""
+        master = self.core.state.masters[MASTER]
+        is_asked = self._members._asks_slowly and request.ask is Ask.INFO
+        return is_asked and bool(master.failover or master.is_odown)
+
+    def _without_hellos(self, number, requests):
+        """A hello finds another way if its link is slow."""
+        for request in requests:
+            if request.args[0] == "PUBLISH":
+                self._publish(number, request.args[2])
+        return requests
+
+    def _answer(self, raw, number, request):
+        endpoint = endpoint_of(number)
+        if self._reach[endpoint] == IS_SILENT:
+            return
+        value = b"OK"
+        match request.args[0]:
+            case "PING":
+                value = b"PONG"
+            case "INFO":
+                value = redis.info(self._servers, endpoint, self.now)
+            case "PUBLISH":
+                value = 1
+                self._publish(number, request.args[2])
+        if not is_channel(number):
+            self._queue.append(Reply(raw, request, value))
+
+    def _publish(self, number, payload):
+        """A hello goes to a peer, or to all that listen; what they know from us, they keep."""
+        endpoint = endpoint_of(number)
+        if endpoint >= SERVERS:
+            hearers = [endpoint - SERVERS]
+        else:
+            hearers = [it for it in range(MEMBERS) if it != self._member]
+            self._hear_ourselves(endpoint, payload)
+        for hearer in hearers:
+            if self.told[hearer] != payload and self._reach[SERVERS + hearer] == ANSWERS:
+                self.told = (*self.told[:hearer], payload, *self.told[hearer + 1 :])
+                self.outs.append(("hello", hearer, payload))
+
+    def _hear_ourselves(self, endpoint, payload):
+        for link in self.core.state.links.values():
+            is_here = PLACES[link.owners[0].address.ip, link.owners[0].address.port] == endpoint
+            if is_here and link.kind is LinkKind.CHANNEL and link.state is LinkState.UP:
+                self._queue.append(ChannelMessage(link.id, payload))
+
+
+def _replies(table, link, batch, values):
+    for request, value in zip(table[batch], table[values], strict=True):
+        yield Reply(link, request, list(value) if type(value) is tuple else value)
+
+
+def _links_down(_table, *links):
+    for link in links:
+        yield LinkDown(link, "broken")
+
+
+_INPUTS = {
+    "wake": lambda _table: [Wake()],
+    "replies": _replies,
+    "down": _links_down,
+    "events": lambda table, events: table[events],
+}
