@@ -28,6 +28,8 @@ from sentinel_py.core.messages import (
 )
 from sentinel_py.core.model import DataNode, LinkKind, LinkState, Replica
 
+from tests.sim.violation import Violation
+
 from . import config, redis
 from .redis import ANSWERS, IS_SILENT, REFUSES
 
@@ -232,8 +234,17 @@ class _Act:
     def _go_on(self):
         while self._queue:
             self._steps += 1
-            assert self._steps < _STEPS_MAX, "the core and its surroundings do not settle"
-            self._carry_out(self.core.step(self.now, self._queue.popleft()))
+            event = self._queue.popleft()
+            if self._steps > _STEPS_MAX:
+                raise Violation("a member comes to rest", f"s{self._member + 1} after {event}")
+            self._carry_out(self._stepped(event))
+
+    def _stepped(self, event):
+        try:
+            return self.core.step(self.now, event)
+        except Exception as error:
+            text = f"s{self._member + 1}, {event}: {error!r}"
+            raise Violation("the core raises nothing", text) from error
 
     # Effects
 
