@@ -228,8 +228,8 @@ def _ping_due(turn: Turn, instance: Instance) -> int:
 
 def _info_due(turn: Turn, node: DataNode) -> int:
     due_at = _next_info_at(turn, node)
-    if turn.now < _with_ping(turn, node, due_at):
-        return due_at
+    if turn.now < _with_ping(turn, node, due_at) or node.info_at == turn.now < due_at:
+        return due_at  # with the ping, but not again as soon as it is answered
     requests.ask_info(turn, node)
     return turn.now + _RETRY_INFO_MS
 

@@ -4,7 +4,6 @@ A `Change` is made of one world, takes one event, and ends as another world. Eac
 where it can be broken.
 """
 
-from sentinel_py.core.ledger import Command
 from sentinel_py.core.messages import (
     Committed,
     DirectHello,
@@ -27,7 +26,7 @@ from .member import (
     is_channel,
 )
 from .redis import ANSWERS
-from .world import Kind, Left, World, can_act, reach
+from .world import Kind, World, can_act, reach
 
 SAVE_SOON_MS = 500
 HELLO_AGAIN_MS = 2_000
@@ -57,6 +56,8 @@ class Change:
         self.past = rules.Past(scene.table[world.past])
         self.left = list(world.left)
         self.notes = []  # what a trace shows
+        self.is_torn = False  # a save comes too late
+        self.torn_by = None  # who has told something before it was saved
         self._around = {}
 
     def end(self):
@@ -100,6 +101,8 @@ class Change:
         )
 
     def _take(self, member, outcome):
+        if ("save-soon",) in outcome.outs:
+            self.settle_disk(member, self.cores[member])
         self.cores[member] = outcome.core
         self.told[member] = outcome.told
         for out in outcome.outs:
@@ -132,7 +135,15 @@ class Change:
 
     # What leaves a member
 
+    def settle_disk(self, member, core):
+        """Write what was to be written soon, and has been by now."""
+        if 0 < self.save_at[member] <= self.now:
+            self.disks[member] = self.members.text_of(core)
+            self.save_at[member] = 0
+
     def _save(self, member, disk):
+        if self.is_torn and self.torn_by == member:
+            return
         self.disks[member] = disk
         self.save_at[member] = 0
 
@@ -152,7 +163,7 @@ class Change:
         key = Kind.HELLO, hearer, member, self.table.number(payload)
         if self.scene.setup.hellos_wait:
             self.packets.setdefault(key, (0,))
-        elif self.can_act(hearer):
+        elif self.can_act(hearer) and not self.scene.is_begun:
             self.feed(hearer, *self.happen(DirectHello(payload)))
 
     def _notice(self, member, name, text, epoch, forced):
@@ -173,8 +184,7 @@ class Change:
         """An operator's order was answered; questions are read by who asks them."""
 
     def _told_before_save(self, member):
-        if self.left[Left.CRASH]:
-            self.scene.note_gap(self.world)
+        self.torn_by = member
 
     # Links
 
@@ -235,7 +245,7 @@ class Change:
 
     def _kick(self, place, sender, *, is_all):
         for member in range(MEMBERS):
-            if self.cores[member] and (member != sender or not is_all):
+            if self.cores[member] and not (member == sender and is_all):
                 self.packets[Kind.KICK, member, place] = (0,)
 
     def _ask(self, member, sender, request):

@@ -31,7 +31,7 @@ from sentinel_py.core.model import DataNode, LinkKind, LinkState, Replica
 from tests.sim.violation import Violation
 
 from . import config, redis
-from .redis import ANSWERS, IS_SILENT, REFUSES
+from .redis import ANSWERS, REFUSES
 
 MASTER = "mymaster"
 PORT = 26379
@@ -107,6 +107,7 @@ class Members:
         self._asks_slowly = asks_slowly
         self._outcomes = {}
         self._ends = {}
+        self._texts = {}
 
     def step(self, member, core, now, given, around, blocked, told):
         """Hand an input to a core, by its description; ``blocked`` are links where others wait."""
@@ -127,6 +128,14 @@ class Members:
             self.facts.append(facts)
             self.wake_at.append(wake_at)
         return ident
+
+    def text_of(self, core):
+        """The config file of a core, as a number."""
+        disk = self._texts.get(core)
+        if disk is None:
+            state = self.store.thaw(core).state
+            disk = self._texts[core] = self.table.number(config.text_of(state))
+        return disk
 
     def _facts(self, state):
         master = state.masters[MASTER]
@@ -331,7 +340,7 @@ class _Act:
 
     def _answer(self, raw, number, request):
         endpoint = endpoint_of(number)
-        if self._reach[endpoint] == IS_SILENT:
+        if self._reach[endpoint] != ANSWERS:
             return
         value = b"OK"
         match request.args[0]:

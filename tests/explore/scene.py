@@ -1,13 +1,13 @@
 """A small world's rules of play: what may happen in it, and what comes of each event."""
 
-from collections import deque
+from sentinel_py.core.messages import DirectHello, FailOver
 
 from . import raft, redis, rules
 from .change import CHUNK_MS, HELLO_AGAIN_MS, Change
-from .member import ENDPOINTS, MEMBERS, SERVERS, Members
+from .member import ENDPOINTS, MASTER, MEMBERS, RUN_IDS, SERVERS, Members, endpoint_of
 from .store import Store
 from .table import Table
-from .world import Kind, Left, World, can_act, faults, running
+from .world import Kind, Left, World, faults, running
 
 BEGINS_AT = 1_000_000
 
@@ -20,11 +20,13 @@ class Scene:
         self.table = Table()
         self.store = Store(ENDPOINTS)
         self.members = Members(self.store, self.table, asks_slowly=setup.asks_slowly)
+        self.is_begun = False
         self.made = {}  # by the entries of a log, the state that they make
         self.heal_at = self.ends_at = 2**60
 
     def begin(self):
         """The world in which all have found one another, and nothing has happened yet."""
+        self.is_begun = False
         blank = World(
             BEGINS_AT,
             cores=(0,) * MEMBERS,
@@ -48,6 +50,7 @@ class Scene:
             servers = self.table[world.servers]
             going_on = running(world, servers, self.members.wake_at)
             world = self.apply(world, going_on[0] if going_on else ("time",))
+        self.is_begun = True
         left = [0] * len(Left)
         for what, count in self.setup.left.items():
             left[what] = count
@@ -76,8 +79,6 @@ class Scene:
         return label[0] not in ("die", "revive") or self.setup.concerns(*label)
 
     def proposer(self, entry):
-        from .member import RUN_IDS
-
         return RUN_IDS.index(self.table[entry][0].partition(":")[0])
 
     def apply(self, world, label, notes=None):
@@ -86,6 +87,7 @@ class Scene:
         _EVENTS[label[0]](change, *label[1:])
         if notes is not None:
             notes += change.notes
+        self.torn_by = change.torn_by
         return change.end()
 
 _CHOICES = {"wake", "elect"}
@@ -131,9 +133,14 @@ def _deliver(change, key):
         case Kind.HELLO:
             del change.packets[key]
             _, hearer, _, payload = key
-            from sentinel_py.core.messages import DirectHello
-
             change.feed(hearer, *change.happen(DirectHello(change.table[payload])))
+        case Kind.ORPHAN:
+            (batch, *others), late = change.packets[key]
+            if others:
+                change.packets[key] = tuple(others), late
+            else:
+                del change.packets[key]
+            change.order(endpoint_of(key[2]), change.table[batch], None)
         case Kind.KICK:
             del change.packets[key]
             change.break_links(key[1], key[2])
@@ -161,8 +168,6 @@ def _release(change, key):
 def _lose(change, key):
     change.spend(Left.LOSS)
     if key[0] == Kind.LINK:
-        from .member import endpoint_of
-
         change.break_links(key[1], endpoint_of(key[2]), both=False)
     else:
         del change.packets[key]
@@ -175,10 +180,9 @@ def _crash(change, member):
 
 def crash(change, member):
     """A process is gone, with all that was on its way to it."""
+    change.settle_disk(member, change.cores[member])
     change.cores[member] = 0
     change.stopped &= ~(1 << member)
-    if change.save_at[member] and change.save_at[member] <= change.now:
-        pass
     change.save_at[member] = 0
     for key in list(change.packets):
         if key[1] == member and key[0] != Kind.ORPHAN:
@@ -186,12 +190,78 @@ def crash(change, member):
     for other in range(MEMBERS):
         row = change.told[other]
         change.told[other] = raft.replaced(row, member, "")
+    _unseat(change, member)
+    change.moved()
+    _disconnect(change, SERVERS + member)
+
+
+def _disconnect(change, endpoint):
+    """Tell all that their connections to what has died are gone; who stands still, hears later."""
+    for member in range(MEMBERS):
+        if change.can_act(member):
+            change.break_links(member, endpoint)
+        elif change.cores[member]:
+            change.packets[Kind.KICK, member, endpoint] = (0,)
+
+
+def _crash_leaving_orders(change, member):
+    """Its kernel still sends what the process has written."""
+    for key, content in list(change.packets.items()):
+        if key[:2] == (Kind.LINK, member) and endpoint_of(key[2]) < SERVERS and content[0]:
+            change.packets[Kind.ORPHAN, member, key[2]] = content[0], 0
+    _crash(change, member)
+
+
+def _stop(change, member):
+    """A process stands still; a Raft leader that does has no lease soon."""
+    change.spend(Left.STOP)
+    change.stopped |= 1 << member
+    _unseat(change, member)
+    change.moved()
+
+
+def _continue(change, member):
+    change.stopped &= ~(1 << member)
+    change.moved()
+
+
+def _unseat(change, member):
     if change.log is not None and change.log.leader == member:
         change.log = change.log._replace(leader=raft.NOBODY, has_lease=False)
+
+
+def _depose(change, _member):
+    change.spend(Left.MOVE)
+    change.log = change.log._replace(has_lease=False)
+
+
+def _unknown(change, member, entry):
+    change.spend(Left.UNKNOWN)
+    change.packets[Kind.ENDED, member, entry] = 0, 0
+
+
+def _order(change, member):
+    change.spend(Left.ORDER)
+    change.feed(member, *change.happen(FailOver(1, MASTER)))
+
+
+def _island(change, member, place):
+    change.spend(Left.ISLAND)
+    change.island = 1 << SERVERS + member | 1 << place
+    _unseat(change, member)
     change.moved()
-    for other in range(MEMBERS):
-        if change.cores[other] and not change.stopped >> other & 1:
-            change.break_links(other, SERVERS + member)
+
+
+def _heal(change):
+    change.island = 0
+    change.moved()
+
+
+def _torn(change, *label):
+    """A process dies between what it says and the save that belongs before it."""
+    change.is_torn = True
+    _EVENTS[label[0]](change, *label[1:])
+    _crash(change, change.torn_by)
 
 
 def _restart(change, member):
@@ -206,9 +276,7 @@ def _die(change, place):
     for key in list(change.packets):
         if key[0] == Kind.KICK and key[2] == place:
             del change.packets[key]
-    for member in range(MEMBERS):
-        if change.can_act(member):
-            change.break_links(member, place)
+    _disconnect(change, place)
 
 
 def _revive(change, place):
@@ -278,9 +346,7 @@ def _quiet(change, member, until):
 
 
 def _repeat_hellos(change):
-    from sentinel_py.core.messages import DirectHello
-
-    for sender in range(MEMBERS):
+    for sender in range(MEMBERS) if change.log is None else ():
         for hearer in range(MEMBERS):
             payload = change.told[sender][hearer]
             if payload and change.can_act(hearer) and change.can_act(sender):
@@ -315,6 +381,15 @@ _EVENTS = {
     "release": _release,
     "lose": _lose,
     "crash": _crash,
+    "crash, orders under way": _crash_leaving_orders,
+    "stop": _stop,
+    "continue": _continue,
+    "depose": _depose,
+    "unknown": _unknown,
+    "order": _order,
+    "island": _island,
+    "heal": _heal,
+    "torn": _torn,
     "restart": _restart,
     "die": _die,
     "revive": _revive,

@@ -69,6 +69,10 @@ class Search:
                     result.events += 1
                     after = scene.apply(world, label)
                     self._add(after, number, label, depth + 1, queues, total)
+                    if scene.torn_by is not None and world.left[2]:
+                        label = "torn", *label
+                        after = scene.apply(world, label)
+                        self._add(after, number, label, depth + 1, queues, total)
             except Violation as violation:
                 result.violation = violation
                 result.path = self.path(number, label)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from . import raft
 from .member import MEMBERS, SERVERS, endpoint_of
-from .redis import ANSWERS, IS_SILENT
+from .redis import ANSWERS, IS_SILENT, REFUSES
 
 
 class Left(IntEnum):
@@ -67,7 +67,7 @@ def reach(world, servers, member, endpoint):
     other = endpoint - SERVERS
     if world.stopped >> other & 1:
         return IS_SILENT
-    return ANSWERS if world.cores[other] else 0
+    return ANSWERS if world.cores[other] else REFUSES
 
 
 def can_act(world, member):
@@ -125,10 +125,11 @@ def _log_events(world):
             yield "view", member
     leader = log.leader
     is_led = leader != raft.NOBODY and log.has_lease and can_act(world, leader)
-    if is_led and log.tail and _has_majority(world, leader):
+    is_level = is_led and log.applied[leader] == log.commit
+    if is_level and log.tail and _has_majority(world, leader):
         yield ("commit",)
     for member in range(MEMBERS):
-        if can_act(world, member) and log.applied[member] < log.commit and member != leader:
+        if can_act(world, member) and log.applied[member] < log.commit:
             yield "apply", member
     if leader == raft.NOBODY or not (log.has_lease or log.seen[leader][1]):
         yield from _elections(world)
