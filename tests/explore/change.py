@@ -1,7 +1,7 @@
-"""What an event makes of a world: cores are stepped, and what leaves them is on its way.
+"""A moment that changes: cores are stepped, and what leaves them is put on its way.
 
-A `Change` is made of one world, takes one event, and ends as another world. Each rule is looked at
-where it can be broken.
+A `Change` is made of one moment, takes one event, and ends as another moment. Each rule is looked
+at where it can be broken.
 """
 
 from sentinel_py.core.messages import (
@@ -9,60 +9,53 @@ from sentinel_py.core.messages import (
     DirectHello,
     DownQuestion,
     DownReport,
-    FailOver,
     ProposalEnded,
 )
 
 from . import raft, redis, rules
 from .member import (
     ENDPOINTS,
-    MASTER,
     MEMBERS,
-    RUN_IDS,
     SERVERS,
     Surroundings,
     endpoint_of,
     is_answered_at_once,
-    is_channel,
 )
 from .redis import ANSWERS
-from .world import Kind, World, can_act, reach
+from .moment import Kind, Moment, can_act, hears, reach
 
 SAVE_SOON_MS = 500
-HELLO_AGAIN_MS = 2_000
-CHUNK_MS = 250
 
 _OK = b"OK"
 
 
 class Change:
-    """A world that changes. Names are those of `World`, with lists and dicts for its tuples."""
+    """Has the names of `Moment`, with lists and dicts for its tuples."""
 
-    def __init__(self, scene, world):
-        self.scene = scene
-        self.table = scene.table
-        self.members = scene.members
-        self.world = world
-        self.now = world.now
-        self.cores = list(world.cores)
-        self.disks = list(world.disks)
-        self.save_at = list(world.save_at)
-        self.servers = scene.table[world.servers]
-        self.packets = dict(world.packets)
-        self.told = list(world.told)
-        self.stopped = world.stopped
-        self.island = world.island
-        self.log = world.log
-        self.past = rules.Past(scene.table[world.past])
-        self.left = list(world.left)
+    def __init__(self, play, moment):
+        self.play = play
+        self.table = play.table
+        self.members = play.members
+        self.now = moment.now
+        self.cores = list(moment.cores)
+        self.disks = list(moment.disks)
+        self.save_at = list(moment.save_at)
+        self.servers = play.table[moment.servers]
+        self.packets = dict(moment.packets)
+        self.told = list(moment.told)
+        self.stopped = moment.stopped
+        self.island = moment.island
+        self.log = moment.log
+        self.past = rules.Past(play.table[moment.past])
+        self.left = list(moment.left)
         self.notes = []  # what a trace shows
         self.is_torn = False  # a save comes too late
         self.torn_by = None  # who has told something before it was saved
         self._around = {}
 
     def end(self):
-        """The world that has come of it."""
-        return World(
+        """The moment that has come of it."""
+        return Moment(
             self.now,
             tuple(self.cores),
             tuple(self.disks),
@@ -85,11 +78,11 @@ class Change:
     def feed(self, member, *given):
         """Hand an input to a member, and send on their way what it says."""
         before = self.cores[member]
-        outcome = self._stepped(member, given)
+        outcome = self.stepped(member, given)
         self._take(member, outcome)
         rules.check_member(self, member, before)
 
-    def _stepped(self, member, given):
+    def stepped(self, member, given):
         return self.members.step(
             member,
             self.cores[member],
@@ -108,7 +101,7 @@ class Change:
         for out in outcome.outs:
             _OUTS[out[0]](self, member, *out[1:])
 
-    def happen(self, *events):
+    def given(self, *events):
         return "events", self.table.number(events)
 
     def surroundings(self, member):
@@ -123,6 +116,18 @@ class Change:
         """Book that servers or members are not where they were."""
         self._around.clear()
 
+    def quiet_until(self, member, until):
+        """`Members.quiet_until` of a member, as it is now."""
+        return self.members.quiet_until(
+            member,
+            self.cores[member],
+            self.now,
+            until,
+            self.surroundings(member),
+            self.blocked(member),
+            self.told[member],
+        )
+
     def blocked(self, member):
         mask = 0
         for key in self.packets:
@@ -132,6 +137,9 @@ class Change:
 
     def can_act(self, member):
         return can_act(self, member)
+
+    def hears(self, member, other):
+        return hears(self, member, other)
 
     # What leaves a member
 
@@ -161,10 +169,10 @@ class Change:
 
     def _hello(self, member, hearer, payload):
         key = Kind.HELLO, hearer, member, self.table.number(payload)
-        if self.scene.setup.hellos_wait:
+        if self.play.world.hellos_wait:
             self.packets.setdefault(key, (0,))
-        elif self.can_act(hearer) and not self.scene.is_begun:
-            self.feed(hearer, *self.happen(DirectHello(payload)))
+        elif self.can_act(hearer) and self.play.is_calm:
+            self.feed(hearer, *self.given(DirectHello(payload)))
 
     def _notice(self, member, name, text, epoch, forced):
         self.notes.append((member, f"{name} {text}"))
@@ -246,7 +254,7 @@ class Change:
     def _kick(self, place, sender, *, is_all):
         for member in range(MEMBERS):
             if self.cores[member] and not (member == sender and is_all):
-                self.packets[Kind.KICK, member, place] = (0,)
+                self.packets[Kind.GONE, member, place] = (0,)
 
     def _ask(self, member, sender, request):
         """A member's answer to another one's request."""
@@ -260,12 +268,12 @@ class Change:
                 return self._answered(member, sender, question)
             case ["SENTINEL", "RAFT", "REPORT", run_id, name, epoch, down]:
                 report = DownReport(run_id, name, int(epoch), down == "1")
-                self.feed(member, *self.happen(report))
+                self.feed(member, *self.given(report))
         return _OK
 
     def _answered(self, member, sender, question):
         before = self.cores[member]
-        outcome = self._stepped(member, self.happen(question))
+        outcome = self.stepped(member, self.given(question))
         self._take(member, outcome)
         rules.check_member(self, member, before)
         (answer,) = (out[2] for out in outcome.outs if out[0] == "answer")
@@ -280,8 +288,6 @@ class Change:
             self.packets[key] = requests, replies[1:], late
         else:
             del self.packets[key]
-        if endpoint_of(link) < SERVERS and is_channel(link):
-            return
         self.feed(member, "replies", link, batch, self.table.number(values))
 
     def drain(self, member, link):
@@ -308,35 +314,14 @@ class Change:
 
     # The log
 
-    def commit(self):
-        log = self.log
-        self.log = log._replace(commit=log.commit + 1)
-        self.apply(log.leader)
-
     def apply(self, member):
+        """Hand a member the next committed entry."""
         log = self.log
         index = log.applied[member]
         entry_id, entry = self.table[log.entries[index]]
-        applied = raft.replaced(log.applied, member, index + 1)
-        self.log = log._replace(applied=applied)
-        self.feed(member, *self.happen(Committed(index + 1, entry_id, entry)))
+        self.log = log._replace(applied=raft.replaced(log.applied, member, index + 1))
+        self.feed(member, *self.given(Committed(index + 1, entry_id, entry)))
         rules.check_log(self, member)
-
-    def look(self, member):
-        """Tell a member how the Raft cluster stands."""
-        log = self.log
-        seen = raft.view(log, member)
-        self.log = log._replace(seen=raft.replaced(log.seen, member, seen))
-        self.feed(member, *self.happen(raft.view_input(seen, RUN_IDS)))
-
-    def elect(self, member, kept):
-        log = self.log
-        lost = log.tail[kept:]
-        self.log = raft.elected(log, member, kept)
-        for entry in lost:
-            proposer = RUN_IDS.index(self.table[entry][0].partition(":")[0])
-            if self.cores[proposer]:
-                self.packets[Kind.ENDED, proposer, entry] = 0, 0
 
     def take_proposal(self, member):
         """A member's proposal arrives where it takes the leader to be."""
@@ -353,7 +338,7 @@ class Change:
 
     def end_proposal(self, member, entry, *, certain):
         entry_id = self.table[entry][0]
-        self.feed(member, *self.happen(ProposalEnded(entry_id, certain=certain)))
+        self.feed(member, *self.given(ProposalEnded(entry_id, certain=certain)))
 
 
 _OUTS = {

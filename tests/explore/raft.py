@@ -1,13 +1,16 @@
-"""The Raft log of a world, as an idea: what members can see of it, and nothing of how it is made.
+"""The Raft log of a small world, as an idea: what members can see of it, not how it is made.
 
-One leader per term; the log is that of the leader, who commits entry by entry as long as a majority
-lives. A new leader has all that was committed, and any beginning of what was not. Each member
-applies what is committed in order, when it comes to it.
+One leader per term. The log is that of the leader, who commits entry by entry as long as it hears a
+majority. A new leader has all that was committed, and any beginning of what was not. Each member
+applies what is committed in order, when it comes to it, and from its config file's index again
+after a restart.
 """
 
 from typing import NamedTuple
 
 from sentinel_py.core.messages import RaftView
+
+from .member import RUN_IDS, SERVERS
 
 NOBODY = 3
 
@@ -23,9 +26,11 @@ class Log(NamedTuple):
     applied: tuple  # how many each member has applied
     seen: tuple
     lives: tuple  # how often each was started
+    slow: int  # members to whom the log comes late, by bit
 
     @property
     def tail(self):
+        """What is not committed yet, and may be lost with its leader."""
         return self.entries[self.commit :]
 
 
@@ -38,21 +43,30 @@ def begin(members):
         commit=0,
         applied=(0,) * members,
         seen=((),) * members,
-        lives=(1,) * members,
+        lives=(0,) * members,
+        slow=0,
     )
 
 
-def view(log, member):
-    """How the cluster stands, as this member can see it: leader, whether it leads, majority."""
-    has_leader = log.leader != NOBODY
-    leads = log.leader == member and log.has_lease
-    return log.leader, leads, has_leader and (log.leader != member or leads), log.term
+def view(log, member, island):
+    """How the cluster stands, as a member can see it: leader, does it lead, majority, term."""
+    leader = log.leader
+    is_alone = leader != NOBODY and (island >> SERVERS + leader ^ island >> SERVERS + member) & 1
+    if leader == NOBODY or is_alone:
+        return NOBODY, False, False, log.term
+    is_led = log.has_lease or leader != member
+    return leader, leader == member and is_led, is_led, log.term
 
 
-def view_input(seen, run_ids):
-    leader, leads, has_majority, term = seen
-    name = None if leader == NOBODY else run_ids[leader]
-    return RaftView(tuple(run_ids), name, leads, has_majority, term)
+def leads(seen):
+    """Whether a member was told that it leads."""
+    return bool(seen) and seen[1]
+
+
+def view_input(seen):
+    leader, is_leader, has_majority, term = seen
+    name = None if leader == NOBODY else RUN_IDS[leader]
+    return RaftView(tuple(RUN_IDS), name, is_leader, has_majority, term)
 
 
 def replaced(values, place, value):

@@ -1,6 +1,6 @@
 """What must hold in every world, in words of its own: nothing of the product decides here.
 
-Rules that compare moments keep what they have to remember in `Past`, which is part of the world.
+Rules that compare moments keep what they have to remember in `Past`, which is part of the moment.
 """
 
 from sentinel_py.core.ledger import Choice, Switch
@@ -94,6 +94,11 @@ def check_member(change, member, before):
         check_log(change, member)
 
 
+def begin_life(change, member):
+    """A member of a log may be behind after a restart, until it has read that again."""
+    change.past.set(("config epoch", member), 0)
+
+
 def check_log(change, member):
     """Who has applied the same entries has the same state of them."""
     facts = change.members.facts[change.cores[member]]
@@ -101,7 +106,7 @@ def check_log(change, member):
     if facts.applied != log.applied[member]:
         return
     key = log.entries[: facts.applied]
-    known, who = change.scene.made.setdefault(key, (facts.made, f"s{member + 1}"))
+    known, who = change.play.made.setdefault(key, (facts.made, f"s{member + 1}"))
     if known != facts.made:
         one, other = change.table[known].decode(), change.table[facts.made].decode()
         text = f"after {facts.applied} entries {who} had {one}, s{member + 1} has {other}"
@@ -159,13 +164,13 @@ def _check_choice(change, member, endpoint, epoch):
 # The end -----------------------------------------------------------------------------------------
 
 
-def is_at_rest(world, scene):
+def is_at_rest(moment, play):
     """Whether all live members have one master, which is one, and nothing to do."""
-    servers = scene.table[world.servers]
-    living = [scene.members.facts[core] for core in world.cores if core]
+    servers = play.table[moment.servers]
+    living = [play.members.facts[core] for core in moment.cores if core]
     places = {facts.address for facts in living}
     dead = sum(1 << at for at, server in enumerate(servers) if server.state != ANSWERS)
-    dead |= sum(1 << SERVERS + member for member in range(MEMBERS) if not world.cores[member])
+    dead |= sum(1 << SERVERS + member for member in range(MEMBERS) if not moment.cores[member])
     if len(places) != 1 or any(facts.is_busy or facts.lost != dead for facts in living):
         return False
     (place,) = places
@@ -176,15 +181,15 @@ def is_at_rest(world, scene):
     )
 
 
-def check_end(world, scene):
+def check_end(moment, play):
     """With a majority and a live replica, there is a master again, and all agree on it."""
-    if is_at_rest(world, scene):
+    if is_at_rest(moment, play):
         return
-    living = [member for member in range(MEMBERS) if world.cores[member]]
-    servers = scene.table[world.servers]
+    living = [member for member in range(MEMBERS) if moment.cores[member]]
+    servers = play.table[moment.servers]
     if 2 * len(living) <= MEMBERS or all(it.state != ANSWERS for it in servers):
         return
-    held = {f"s{it + 1}": name(scene.members.facts[world.cores[it]].address) for it in living}
+    held = {f"s{it + 1}": name(play.members.facts[moment.cores[it]].address) for it in living}
     roles = {
         name(at): "master" if it.follows == NOBODY else f"follows {name(it.follows)}"
         for at, it in enumerate(servers)

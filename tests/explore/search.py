@@ -51,7 +51,7 @@ class Search:
                 break
             world, number, depth = queues[cost].popleft()
             result.depth = max(result.depth, depth)
-            labels = scene.labels(world)
+            labels = scene.events(world)
             if not labels:
                 result.ends += 1
                 from . import rules
@@ -69,7 +69,7 @@ class Search:
                     result.events += 1
                     after = scene.apply(world, label)
                     self._add(after, number, label, depth + 1, queues, total)
-                    if scene.torn_by is not None and world.left[2]:
+                    if scene.is_torn and world.left[2]:
                         label = "torn", *label
                         after = scene.apply(world, label)
                         self._add(after, number, label, depth + 1, queues, total)

@@ -1,0 +1,359 @@
+"""What comes of each event: time that passes, messages that arrive, and all that goes wrong."""
+
+from sentinel_py.core.messages import DirectHello, FailOver
+
+from . import raft, redis, rules
+from .member import MASTER, MEMBERS, SERVERS, endpoint_of
+from .moment import Fault, Kind
+
+HELLO_AGAIN_MS = 2_000
+"""Hellos that say nothing new are heard so often: they tell who lives."""
+
+_CHUNK_MS = 250  # members that do nothing are looked at for so long, then for twice as long
+
+
+def happen(change, event):
+    """Carry an event out."""
+    _EVENTS[event[0]](change, *event[1:])
+
+
+def start(change, member):
+    """Begin a process with what its disk has."""
+    log, boot = change.log, ""
+    if log is not None:
+        boot = f"b{log.lives[member]}"
+    change.cores[member] = 0
+    change.told[member] = ("",) * MEMBERS
+    change.moved()
+    if log is not None:
+        rules.begin_life(change, member)
+    change.feed(member, "start", change.disks[member], boot)
+    if log is not None:
+        applied = change.members.facts[change.cores[member]].applied
+        change.log = change.log._replace(
+            lives=raft.replaced(log.lives, member, log.lives[member] + 1),
+            applied=raft.replaced(log.applied, member, applied),
+            seen=raft.replaced(log.seen, member, ()),
+        )
+
+
+# Time --------------------------------------------------------------------------------------------
+
+
+def _time(change):
+    """Let time go on until a member does something that others can see."""
+    play = change.play
+    chunk_ms = _CHUNK_MS
+    while True:
+        ends = [it for it in (play.heal_at, play.ends_at) if it > change.now]
+        _pass_quietly(change, min(change.now + chunk_ms, *ends))
+        chunk_ms *= 2
+        if _wake_quietly(change) or change.packets or change.now in ends:
+            break
+    if change.now == play.heal_at:
+        _heal_all(change)
+
+
+def _pass_quietly(change, until):
+    """Go on to then, or to the first timer that does more than keep links alive."""
+    members = [it for it in range(MEMBERS) if change.can_act(it)]
+    for member in members:
+        until = min(until, change.quiet_until(member, until)[0])
+    for member in members:
+        at, core = change.quiet_until(member, until)
+        assert at == until, "what was quiet is so for a shorter time, too"
+        change.cores[member] = core
+    before, change.now = change.now, until
+    if before // HELLO_AGAIN_MS != until // HELLO_AGAIN_MS and change.log is None:
+        _repeat_hellos(change)
+
+
+def _repeat_hellos(change):
+    for sender in range(MEMBERS):
+        for hearer in range(MEMBERS):
+            payload = change.told[sender][hearer]
+            if payload and change.can_act(sender) and change.hears(hearer, sender):
+                change.feed(hearer, *change.given(DirectHello(payload)))
+
+
+def _wake_quietly(change):
+    """Wake those whose timers do nothing that others can see; whether any others are due."""
+    is_due = False
+    for member in range(MEMBERS):
+        core = change.cores[member]
+        if change.can_act(member) and change.members.wake_at[core] <= change.now:
+            outcome = change.stepped(member, ("wake",))
+            if outcome.outs or outcome.told != change.told[member]:
+                is_due = True
+            else:
+                change.cores[member] = outcome.core
+    return is_due
+
+
+def _heal_all(change):
+    """From now on nothing waits any more."""
+    change.stopped = change.island = 0
+    change.moved()
+    for key, content in list(change.packets.items()):
+        change.packets[key] = (*content[:-1], 0)
+    if change.log is not None:
+        change.log = change.log._replace(slow=0)
+
+
+def _wake(change, member):
+    change.feed(member, "wake")
+
+
+# Messages ----------------------------------------------------------------------------------------
+
+
+def _deliver(change, key):
+    _ARRIVALS[key[0]](change, *key)
+
+
+def _arrive_on_link(change, kind, member, link):
+    _, replies, _ = change.packets[kind, member, link]
+    if replies:
+        change.reply(member, link)
+    else:
+        change.carry_out(member, link)
+    change.drain(member, link)
+
+
+def _arrive_at_leader(change, _kind, member):
+    change.take_proposal(member)
+
+
+def _end_proposal(change, kind, member, entry):
+    certain, _ = change.packets.pop((kind, member, entry))
+    change.end_proposal(member, entry, certain=bool(certain))
+
+
+def _hear(change, kind, hearer, sender, payload):
+    del change.packets[kind, hearer, sender, payload]
+    change.feed(hearer, *change.given(DirectHello(change.table[payload])))
+
+
+def _see_gone(change, kind, member, endpoint):
+    del change.packets[kind, member, endpoint]
+    change.break_links(member, endpoint)
+
+
+def _arrive_from_the_dead(change, kind, member, link):
+    (batch, *others), late = change.packets.pop((kind, member, link))
+    if others:
+        change.packets[kind, member, link] = tuple(others), late
+    change.order(endpoint_of(link), change.table[batch], None)
+
+
+_ARRIVALS = {
+    Kind.LINK: _arrive_on_link,
+    Kind.PROPOSAL: _arrive_at_leader,
+    Kind.ENDED: _end_proposal,
+    Kind.HELLO: _hear,
+    Kind.GONE: _see_gone,
+    Kind.ORPHAN: _arrive_from_the_dead,
+}
+
+
+def _late(change, key):
+    change.spend(Fault.LATE)
+    change.packets[key] = (*change.packets[key][:-1], 1)
+
+
+def _release(change, key):
+    content = change.packets[key] = (*change.packets[key][:-1], 0)
+    if key[0] == Kind.LINK and not any(content[:2]):
+        del change.packets[key]
+    else:
+        _deliver(change, key)
+
+
+def _lose(change, key):
+    change.spend(Fault.LOSS)
+    if key[0] == Kind.LINK:
+        change.break_links(key[1], endpoint_of(key[2]), both=False)
+    else:
+        del change.packets[key]
+
+
+# Members -----------------------------------------------------------------------------------------
+
+
+def _crash(change, member):
+    """A process is gone, with all that was on its way to it, and what it had not written."""
+    change.spend(Fault.CRASH)
+    change.settle_disk(member, change.cores[member])
+    change.save_at[member] = 0
+    change.cores[member] = 0
+    for key in list(change.packets):
+        if key[1] == member and key[0] != Kind.ORPHAN:
+            del change.packets[key]
+    for other in range(MEMBERS):
+        change.told[other] = raft.replaced(change.told[other], member, "")
+    _unseat(change, member)
+    change.moved()
+    _disconnect(change, SERVERS + member)
+
+
+def _crash_leaving_orders(change, member):
+    """A process is gone, and its kernel still sends what it has written."""
+    for key, content in list(change.packets.items()):
+        if key[:2] == (Kind.LINK, member) and endpoint_of(key[2]) < SERVERS and content[0]:
+            change.packets[Kind.ORPHAN, member, key[2]] = content[0], 0
+    _crash(change, member)
+
+
+def _torn(change, *event):
+    """A process dies between what it says and the save that should have come before."""
+    change.is_torn = True
+    happen(change, event)
+    _crash(change, change.torn_by)
+
+
+def _restart(change, member):
+    change.spend(Fault.RESTART)
+    start(change, member)
+
+
+def _stop(change, member):
+    """A process stands still; if it is the Raft leader, it has no lease soon."""
+    change.spend(Fault.STOP)
+    change.stopped |= 1 << member
+    _unseat(change, member)
+    change.moved()
+
+
+def _continue(change, member):
+    change.stopped &= ~(1 << member)
+    change.moved()
+
+
+def _order(change, member):
+    change.spend(Fault.ORDER)
+    change.feed(member, *change.given(FailOver(1, MASTER)))
+
+
+def _island(change, member, place):
+    change.spend(Fault.ISLAND)
+    change.island = 1 << SERVERS + member | 1 << place
+    _unseat(change, member)
+    change.moved()
+
+
+def _heal(change):
+    change.island = 0
+    change.moved()
+
+
+def _disconnect(change, endpoint):
+    """Tell all that their connections to what has died are gone; those that stand still, later."""
+    for member in range(MEMBERS):
+        if change.can_act(member):
+            change.break_links(member, endpoint)
+        elif change.cores[member]:
+            change.packets[Kind.GONE, member, endpoint] = (0,)
+
+
+# Servers -----------------------------------------------------------------------------------------
+
+
+def _die(change, place):
+    change.spend(Fault.DIE)
+    change.servers = redis.die(change.servers, place, redis.REFUSES, change.now)
+    change.moved()
+    for key in list(change.packets):
+        if key[0] == Kind.GONE and key[2] == place:
+            del change.packets[key]
+    _disconnect(change, place)
+
+
+def _revive(change, place):
+    change.spend(Fault.REVIVE)
+    change.servers = redis.start(change.servers, place, change.now)
+    change.moved()
+
+
+# The log -----------------------------------------------------------------------------------------
+
+
+def _commit(change):
+    log = change.log
+    change.log = log._replace(commit=log.commit + 1)
+    change.apply(log.leader)
+
+
+def _apply(change, member):
+    change.apply(member)
+
+
+def _view(change, member):
+    """Tell a member how the Raft cluster stands."""
+    log = change.log
+    seen = raft.view(log, member, change.island)
+    change.log = log._replace(seen=raft.replaced(log.seen, member, seen))
+    change.feed(member, *change.given(raft.view_input(seen)))
+
+
+def _elect(change, member, kept):
+    log = change.log
+    change.log = raft.elected(log, member, kept)
+    for entry in log.tail[kept:]:
+        proposer = change.play.proposer(entry)
+        if change.cores[proposer]:
+            change.packets[Kind.ENDED, proposer, entry] = 0, 0
+
+
+def _unseat(change, member):
+    if change.log is not None and change.log.leader == member:
+        change.log = change.log._replace(leader=raft.NOBODY, has_lease=False)
+
+
+def _depose(change, _member):
+    """A Raft leader loses its lease; nobody else is elected before it knows."""
+    change.spend(Fault.MOVE)
+    change.log = change.log._replace(has_lease=False)
+
+
+def _unknown(change, entry):
+    """A proposer is told that its proposal's end is not known; it may still come."""
+    change.spend(Fault.UNKNOWN)
+    change.packets[Kind.ENDED, change.play.proposer(entry), entry] = 0, 0
+
+
+def _lag(change, member):
+    change.spend(Fault.LATE)
+    change.log = change.log._replace(slow=change.log.slow | 1 << member)
+
+
+def _catch_up(change, member):
+    change.log = change.log._replace(slow=change.log.slow & ~(1 << member))
+
+
+_EVENTS = {
+    "time": _time,
+    "wake": _wake,
+    "deliver": _deliver,
+    "late": _late,
+    "release": _release,
+    "lose": _lose,
+    "crash": _crash,
+    "crash, orders under way": _crash_leaving_orders,
+    "torn": _torn,
+    "restart": _restart,
+    "stop": _stop,
+    "continue": _continue,
+    "order": _order,
+    "island": _island,
+    "heal": _heal,
+    "die": _die,
+    "revive": _revive,
+    "commit": _commit,
+    "apply": _apply,
+    "view": _view,
+    "elect": _elect,
+    "depose": _depose,
+    "unknown": _unknown,
+    "lag": _lag,
+    "catch-up": _catch_up,
+}
