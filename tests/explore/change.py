@@ -5,6 +5,7 @@ at where it can be broken.
 """
 
 from sentinel_py.core.messages import (
+    Ask,
     Committed,
     DirectHello,
     DownQuestion,
@@ -163,6 +164,7 @@ class Change:
         rules.check_orders(self, member, link, self.table[batch])
         requests, replies, late = self.packets.get((Kind.LINK, member, link), ((), (), 0))
         self.packets[Kind.LINK, member, link] = (*requests, batch), replies, late
+        self.drain(member, link)
 
     def _closed(self, member, link):
         self.packets.pop((Kind.LINK, member, link), None)
@@ -175,7 +177,7 @@ class Change:
             self.feed(hearer, *self.given(DirectHello(payload)))
 
     def _notice(self, member, name, text, epoch, forced):
-        self.notes.append((member, f"{name} {text}"))
+        self.notes.append(f"{rules.name(SERVERS + member)} {name} {text}")
         rules.check_notice(self, member, name, text, epoch, forced)
 
     def _propose(self, member, entry):
@@ -299,10 +301,16 @@ class Change:
                 return
             if reach(self, self.servers, member, endpoint_of(link)) != ANSWERS:
                 return
-            if not all(is_answered_at_once(it) for it in self.table[requests[0]]):
+            if not all(self._is_settled_at_once(it) for it in self.table[requests[0]]):
                 return
             self.carry_out(member, link)
             self.reply(member, link)
+
+    def _is_settled_at_once(self, request):
+        is_question = request.ask is Ask.DOWN and request.args[-1] == "*"
+        return is_answered_at_once(request) or (
+            is_question and not self.play.world.questions_wait
+        )
 
     def break_links(self, member, endpoint, *, both=True):
         """Tell a member that its connections to there are gone, with all that was on them."""

@@ -9,7 +9,8 @@ from sentinel_py.core.sentinel import Sentinel
 from .store import Dice
 
 INFO_PERIOD_MS = 2_000
-"""In proportion to a down-after of 1 s."""
+TILT_PERIOD_MS = 4_000
+"""In proportion to a down-after of 1 s, and to worlds that are over soon."""
 
 
 def text_of(state):
@@ -29,6 +30,7 @@ def started(lines, now, part, *, boot=""):
     ]
     directives.apply(statements, state, now=now, resolve=lambda _host: None)
     state.constants.info_period = INFO_PERIOD_MS
+    state.constants.tilt_period = TILT_PERIOD_MS
     if boot:
         state.raft = Raft(boot, applied=state.raft_applied)
     return Sentinel(state, Dice(part))

@@ -44,11 +44,12 @@ def _time(change):
     """Let time go on until a member does something that others can see."""
     play = change.play
     chunk_ms = _CHUNK_MS
+    waiting = dict(change.packets)
     while True:
         ends = [it for it in (play.heal_at, play.ends_at) if it > change.now]
         _pass_quietly(change, min(change.now + chunk_ms, *ends))
         chunk_ms *= 2
-        if _wake_quietly(change) or change.packets or change.now in ends:
+        if _wake_quietly(change) or change.packets != waiting or change.now in ends:
             break
     if change.now == play.heal_at:
         _heal_all(change)
@@ -338,7 +339,7 @@ _EVENTS = {
     "release": _release,
     "lose": _lose,
     "crash": _crash,
-    "crash, orders under way": _crash_leaving_orders,
+    "crash-sending": _crash_leaving_orders,
     "torn": _torn,
     "restart": _restart,
     "stop": _stop,

@@ -202,7 +202,7 @@ def _member_faults(moment, member, world):
         yield "crash", member
         sent = [key[2] for key, _ in moment.packets if key[:2] == (Kind.LINK, member)]
         if any(endpoint_of(link) < SERVERS for link in sent):
-            yield "crash, orders under way", member
+            yield "crash-sending", member
     if left[Fault.STOP]:
         yield "stop", member
     if left[Fault.ORDER]:

@@ -1,8 +1,11 @@
-"""The search through a set-up's worlds: cheapest first, each world once.
+"""The search through a world's moments: what took few faults first, each moment once.
 
-A world that took fewer faults to come to is looked at before one that took more, and of these the
-one that took fewer events. So what was seen when the search ends is all that so many faults can do,
-and the first trace of a broken rule is a short one.
+Of all moments that were found and not looked at yet, one that took the fewest faults is next, and of
+these one that took the fewest events. So what was seen at the end is all that so many faults can
+do, and the trace of a broken rule is a short one.
+
+A moment is remembered by a hash of 64 bits. Among ten million, two are taken for one with a chance
+of one in 400,000; then something is not looked at, and nothing is told that is not so.
 """
 
 import time
@@ -12,91 +15,90 @@ from dataclasses import dataclass, field
 
 from tests.sim.violation import Violation
 
+from . import rules, trace
+from .moment import Fault
+
 
 @dataclass
 class Result:
-    """What a search has seen."""
+    """What a search has seen. ``all_with`` is how many faults it has seen all of; -1 if none."""
 
     states: int = 0
     events: int = 0
     depth: int = 0
     ends: int = 0
+    all_with: int = -1
     is_complete: bool = False
     violation: Violation | None = None
     path: list = field(default_factory=list)
     seconds: float = 0.0
-    costs: dict = field(default_factory=dict)
 
 
 class Search:
-    def __init__(self, scene, *, depth_max=None):
-        self.scene = scene
-        self.depth_max = depth_max
-        self.seen = {}
-        self.parents = array("q")
-        self.labels = []
+    """One search, of a world that was not begun yet."""
+
+    def __init__(self, play):
         self.result = Result()
+        self._play = play
+        self._seen = set()
+        self._parents = array("q")
+        self._events = []
+        self._queues = []
+        self._faults = 0  # that the world has
 
     def run(self, states_max):
+        """Look at moments until all were seen, so many were, or a rule is broken."""
         began = time.perf_counter()
-        scene, result = self.scene, self.result
-        first = scene.begin()
-        total = sum(first.left)
-        queues = [deque() for _ in range(total + 1)]
-        self._add(first, -1, None, 0, queues, total)
-        while True:
-            cost = next((it for it, queue in enumerate(queues) if queue), None)
-            if cost is None:
+        result = self.result
+        first = self._play.begin()
+        self._faults = sum(first.left)
+        self._queues = [deque() for _ in range(self._faults + 1)]
+        self._add(first, -1, None, 0)
+        while len(self._seen) < states_max:
+            queue = next((it for it in self._queues if it), None)
+            if queue is None:
                 result.is_complete = True
                 break
-            world, number, depth = queues[cost].popleft()
-            result.depth = max(result.depth, depth)
-            labels = scene.events(world)
-            if not labels:
-                result.ends += 1
-                from . import rules
-                try:
-                    rules.check_end(world, scene)
-                except Violation as v:
-                    result.violation = v
-                    result.path = self.path(number, None)
-                    break
-                continue
-            if self.depth_max is not None and depth >= self.depth_max:
-                continue
-            try:
-                for label in labels:
-                    result.events += 1
-                    after = scene.apply(world, label)
-                    self._add(after, number, label, depth + 1, queues, total)
-                    if scene.is_torn and world.left[2]:
-                        label = "torn", *label
-                        after = scene.apply(world, label)
-                        self._add(after, number, label, depth + 1, queues, total)
-            except Violation as violation:
-                result.violation = violation
-                result.path = self.path(number, label)
+            result.all_with = self._queues.index(queue) - 1
+            self._look(*queue.popleft())
+            if result.violation:
                 break
-            if len(self.seen) >= states_max:
-                break
-        result.states = len(self.seen)
+        result.states = len(self._seen)
         result.seconds = time.perf_counter() - began
         return result
 
-    def _add(self, world, parent, label, depth, queues, total):
-        key = hash(world)
-        if key in self.seen:
-            return
-        number = self.seen[key] = len(self.labels)
-        self.parents.append(parent)
-        self.labels.append(label)
-        cost = total - sum(world.left)
-        queues[cost].append((world, number, depth))
-        self.result.costs[cost] = self.result.costs.get(cost, 0) + 1
+    def _look(self, moment, number, depth):
+        result, play = self.result, self._play
+        result.depth = max(result.depth, depth)
+        event = None
+        try:
+            events = play.events(moment)
+            if not events:
+                result.ends += 1
+                rules.check_end(moment, play)
+            for event in events:
+                self._add(play.apply(moment, event), number, event, depth + 1)
+                if play.is_torn and moment.left[Fault.CRASH]:
+                    event = "torn", *event
+                    self._add(play.apply(moment, event), number, event, depth + 1)
+                result.events += 1
+        except Violation as violation:
+            result.violation = violation
+            result.path = self._path(number, event)
 
-    def path(self, number, last):
-        found = [] if last is None else [last]
+    def _add(self, moment, parent, event, depth):
+        key = hash(moment)
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        number = len(self._events)
+        self._parents.append(parent)
+        self._events.append(event)
+        self._queues[self._faults - sum(moment.left)].append((moment, number, depth))
+
+    def _path(self, number, last):
+        events = [] if last is None else [last]
         while number > 0:
-            found.append(self.labels[number])
-            number = self.parents[number]
-        return found[::-1]
+            events.append(self._events[number])
+            number = self._parents[number]
+        return [trace.word(self._play, it) for it in events[::-1]]

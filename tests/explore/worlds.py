@@ -15,6 +15,8 @@ class World:
     is_raft: bool = False
     asks_slowly: bool = False  # INFO takes its time, too, while a failover is on
     hellos_wait: bool = True
+    questions_wait: bool = True  # those that ask for no vote
+    quorum: int = 2
     has_any_order: bool = False  # whatever is under way may come first, not by a fault only
     mortal: tuple = (0,)  # servers that may die
     opening: tuple = (("die", 0),)
@@ -29,7 +31,7 @@ class World:
         for member in range(MEMBERS):
             yield (
                 f"sentinel myid {RUN_IDS[member]}",
-                f"sentinel monitor {MASTER} {host} {port} 2",
+                f"sentinel monitor {MASTER} {host} {port} {self.quorum}",
                 f"sentinel down-after-milliseconds {MASTER} 1000",
                 f"sentinel failover-timeout {MASTER} 2000",
                 *(f"sentinel {option}" for option in self.options),
@@ -48,6 +50,8 @@ _WORLDS = (
     World("dies-crash", {C: 1}),
     World("dies-crash-late", {C: 1, L:1}),
     World("dies-crash-restart", {C: 1, R: 1}),
+    World("votes", {Fault.STOP: 1, C: 1, R: 1}, questions_wait=False),
+    World("votes-quorum-1", {Fault.STOP: 1}, questions_wait=False, quorum=1),
     World("slow", {}, asks_slowly=True),
     World("slow-late", {L:1}, asks_slowly=True),
     World("slow-late2", {L:2}, asks_slowly=True),

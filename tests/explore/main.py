@@ -1,0 +1,90 @@
+"""The command line of the explorer: all worlds, one of them, one path again, or all mutants.
+
+Only printing and the choice of what to run is here.
+"""
+
+import argparse
+import os
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+
+from . import trace
+from .play import Play
+from .search import Search
+from .worlds import WORLDS
+
+STATES = 100_000
+
+
+def main():
+    options = _parser().parse_args()
+    if options.replay is not None:
+        return _replay(WORLDS[options.world], options.replay.split())
+    names = [options.world] if options.world else list(WORLDS)
+    return _explore(names, options.states)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="scripts/explore",
+        description="Goes through all that can happen in small worlds, with the real core.",
+    )
+    parser.add_argument("--states", type=int, default=STATES, help="at most so many in all")
+    parser.add_argument("--world", choices=WORLDS, help="explore this one only")
+    parser.add_argument("--replay", metavar="EVENTS", help="play this path through the world again")
+    parser.add_argument("--mutants", action="store_true", help="see each mutant found")
+    return parser
+
+
+def _replay(world, words):
+    try:
+        for line in trace.lines(world, words):
+            print(line)
+    except ValueError as error:
+        print(error)
+        return 2
+    return 0
+
+
+def explore(name, states):
+    """What a search through a world finds."""
+    return Search(Play(WORLDS[name])).run(states)
+
+
+def _explore(names, states):
+    share = max(1, states // len(names))
+    bad = seen = 0
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for name, result in zip(names, pool.map(explore, names, repeat(share)), strict=True):
+            print(described(name, result), flush=True)
+            seen += result.states
+            if result.violation:
+                bad += 1
+                _explain(WORLDS[name], result)
+    print(f"{seen:,} states of {len(names)} worlds, {bad} worlds are bad")
+    return int(bad > 0)
+
+
+def described(name, result):
+    """One line about a search."""
+    pace = result.states / result.seconds
+    faults = len(WORLDS[name].left) and sum(WORLDS[name].left.values())
+    if result.is_complete:
+        extent = f"all with up to {faults} faults" if faults else "all without a fault"
+    else:
+        extent = f"all with {result.all_with} of {faults} faults" if result.all_with >= 0 else "some"
+    return (
+        f"{name:<20} {result.states:>9,} states, {extent}, {result.ends:,} ends, "
+        f"depth {result.depth}, {result.seconds:.1f} s, {pace:,.0f} a second"
+    )
+
+
+def _explain(world, result):
+    print(f"  {result.violation}")
+    for line in trace.lines(world, result.path):
+        print(f"  {line}")
+    print(f"  replay: {trace.command(world, result.path)}", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
