@@ -9,7 +9,6 @@ from sentinel_py.core.messages import (
     Committed,
     DirectHello,
     DownQuestion,
-    DownReport,
     ProposalEnded,
 )
 
@@ -23,7 +22,7 @@ from .member import (
     is_answered_at_once,
 )
 from .redis import ANSWERS
-from .moment import Kind, Moment, can_act, hears, reach
+from .moment import Kind, Moment, can_act, hears, is_cut, reach
 
 SAVE_SOON_MS = 500
 
@@ -176,6 +175,11 @@ class Change:
         elif self.can_act(hearer) and self.play.is_calm:
             self.feed(hearer, *self.given(DirectHello(payload)))
 
+    def _tell(self, member, to, report):
+        if self.cores[to] and not is_cut(self.island, SERVERS + member, SERVERS + to):
+            said, late = self.packets.get((Kind.TELL, to, member), ((), 0))
+            self.packets[Kind.TELL, to, member] = (*said, report), late
+
     def _notice(self, member, name, text, epoch, forced):
         self.notes.append(f"{rules.name(SERVERS + member)} {name} {text}")
         rules.check_notice(self, member, name, text, epoch, forced)
@@ -268,9 +272,6 @@ class Change:
             case ["SENTINEL", "is-master-down-by-addr", host, port, epoch, candidate]:
                 question = DownQuestion(1, host, int(port), int(epoch), candidate)
                 return self._answered(member, sender, question)
-            case ["SENTINEL", "RAFT", "REPORT", run_id, name, epoch, down]:
-                report = DownReport(run_id, name, int(epoch), down == "1")
-                self.feed(member, *self.given(report))
         return _OK
 
     def _answered(self, member, sender, question):
@@ -356,6 +357,7 @@ _OUTS = {
     "close": Change._closed,
     "hello": Change._hello,
     "notice": Change._notice,
+    "tell": Change._tell,
     "propose": Change._propose,
     "answer": Change._answer,
     "told-before-save": Change._told_before_save,

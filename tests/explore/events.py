@@ -1,9 +1,10 @@
 """What comes of each event: time that passes, messages that arrive, and all that goes wrong."""
 
-from sentinel_py.core.messages import DirectHello, FailOver
+from sentinel_py.core.messages import Committed, DirectHello, FailOver
+from sentinel_py.raft import reports
 
 from . import raft, redis, rules
-from .member import MASTER, MEMBERS, SERVERS, endpoint_of
+from .member import MASTER, MEMBERS, RUN_IDS, SERVERS, endpoint_of
 from .moment import Fault, Kind
 
 HELLO_AGAIN_MS = 2_000
@@ -29,12 +30,21 @@ def start(change, member):
         rules.begin_life(change, member)
     change.feed(member, "start", change.disks[member], boot)
     if log is not None:
+        _read_again(change, member)
         applied = change.members.facts[change.cores[member]].applied
         change.log = change.log._replace(
             lives=raft.replaced(log.lives, member, log.lives[member] + 1),
             applied=raft.replaced(log.applied, member, applied),
             seen=raft.replaced(log.seen, member, ()),
         )
+
+
+def _read_again(change, member):
+    """Hand a member what of the log its config file stands for: it has that already."""
+    entries = [change.table[it] for it in change.log.entries]
+    applied = change.members.facts[change.cores[member]].applied
+    for index, (entry_id, entry) in enumerate(entries[:applied], start=1):
+        change.feed(member, *change.given(Committed(index, entry_id, entry)))
 
 
 # Time --------------------------------------------------------------------------------------------
@@ -95,8 +105,8 @@ def _heal_all(change):
     """From now on nothing waits any more."""
     change.stopped = change.island = 0
     change.moved()
-    for key, content in list(change.packets.items()):
-        change.packets[key] = (*content[:-1], 0)
+    for key in list(change.packets):
+        _set_on_time(change, key)
     if change.log is not None:
         change.log = change.log._replace(slow=0)
 
@@ -119,6 +129,14 @@ def _arrive_on_link(change, kind, member, link):
     else:
         change.carry_out(member, link)
     change.drain(member, link)
+
+
+def _arrive_at_member(change, kind, member, sender):
+    (said, *others), late = change.packets.pop((kind, member, sender))
+    if others or late:
+        change.packets[kind, member, sender] = tuple(others), late
+    report = reports.decode(RUN_IDS[sender], change.table[said])
+    change.feed(member, *change.given(report))
 
 
 def _arrive_at_leader(change, _kind, member):
@@ -149,6 +167,7 @@ def _arrive_from_the_dead(change, kind, member, link):
 
 _ARRIVALS = {
     Kind.LINK: _arrive_on_link,
+    Kind.TELL: _arrive_at_member,
     Kind.PROPOSAL: _arrive_at_leader,
     Kind.ENDED: _end_proposal,
     Kind.HELLO: _hear,
@@ -163,11 +182,16 @@ def _late(change, key):
 
 
 def _release(change, key):
-    content = change.packets[key] = (*change.packets[key][:-1], 0)
-    if key[0] == Kind.LINK and not any(content[:2]):
-        del change.packets[key]
-    else:
+    _set_on_time(change, key)
+    if key in change.packets:
         _deliver(change, key)
+
+
+def _set_on_time(change, key):
+    """Let what waits on one way go on; a way on which nothing waits any more is forgotten."""
+    content = change.packets[key] = (*change.packets[key][:-1], 0)
+    if key[0] in (Kind.LINK, Kind.TELL, Kind.PROPOSAL) and not any(content):
+        del change.packets[key]
 
 
 def _lose(change, key):

@@ -5,8 +5,7 @@ Only printing and the choice of what to run is here.
 
 import argparse
 import os
-from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 
 from . import trace
 from .play import Play
@@ -52,30 +51,49 @@ def explore(name, states):
 
 
 def _explore(names, states):
-    share = max(1, states // len(names))
     bad = seen = 0
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for name, result in zip(names, pool.map(explore, names, repeat(share)), strict=True):
-            print(described(name, result), flush=True)
-            seen += result.states
-            if result.violation:
-                bad += 1
-                _explain(WORLDS[name], result)
+    for name, result in _results(names, states):
+        print(described(WORLDS[name], result), flush=True)
+        seen += result.states
+        if result.violation:
+            bad += 1
+            _explain(WORLDS[name], result)
     print(f"{seen:,} states of {len(names)} worlds, {bad} worlds are bad")
     return int(bad > 0)
 
 
-def described(name, result):
+def _results(names, states):
+    """What each search finds, as it ends; what one leaves of its share is for those that follow."""
+    waiting = list(names)
+    under_way = {}
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        while waiting or under_way:
+            while waiting and len(under_way) < (os.cpu_count() or 1):
+                share = max(1, states // len(waiting))
+                states -= share
+                name = waiting.pop(0)
+                under_way[pool.submit(explore, name, share)] = name, share
+            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            for future in done:
+                name, share = under_way.pop(future)
+                result = future.result()
+                states += max(0, share - result.states)
+                yield name, result
+
+
+def described(world, result):
     """One line about a search."""
-    pace = result.states / result.seconds
-    faults = len(WORLDS[name].left) and sum(WORLDS[name].left.values())
+    faults = sum(world.left.values())
     if result.is_complete:
-        extent = f"all with up to {faults} faults" if faults else "all without a fault"
+        extent = f"all with {faults} faults"
+    elif result.all_with >= 0:
+        extent = f"all with {result.all_with} of {faults} faults"
     else:
-        extent = f"all with {result.all_with} of {faults} faults" if result.all_with >= 0 else "some"
+        extent = "some"
+    pace = result.states / result.seconds
     return (
-        f"{name:<20} {result.states:>9,} states, {extent}, {result.ends:,} ends, "
-        f"depth {result.depth}, {result.seconds:.1f} s, {pace:,.0f} a second"
+        f"{world.name:<16} {result.states:>9,} states, {extent}, depth {result.depth}, "
+        f"{result.ends:,} ends, {result.seconds:.1f} s, {pace:,.0f} a second"
     )
 
 

@@ -24,10 +24,12 @@ from sentinel_py.core.messages import (
     Save,
     SaveSoon,
     Send,
+    Tell,
     Wake,
 )
 from sentinel_py.core.model import DataNode, LinkKind, LinkState, Replica
 
+from sentinel_py.raft import reports
 from tests.sim.violation import Violation
 
 from . import config, redis
@@ -98,13 +100,12 @@ def is_channel(link):
 class Members:
     """The cores of all members in all worlds."""
 
-    def __init__(self, store, table, *, asks_slowly=False):
+    def __init__(self, store, table):
         self.store = store
         self.table = table
         self.facts = [None]
         self.wake_at = [0]
         self.misses = 0
-        self._asks_slowly = asks_slowly
         self._outcomes = {}
         self._ends = {}
         self._texts = {}
@@ -280,6 +281,10 @@ class _Act:
                 case Answer():
                     has_told = True
                     self.outs.append(("answer", effect.ticket, effect.value))
+                case Tell():
+                    to = RUN_IDS.index(effect.run_id)
+                    report = self._members.table.number(reports.encode(effect))
+                    self.outs.append(("tell", to, report))
                 case Propose():
                     has_told = True
                     entry = self._members.table.number((effect.entry_id, effect.entry))
@@ -326,10 +331,9 @@ class _Act:
         return all(is_answered_at_once(it) and not self._is_slow(it) for it in requests)
 
     def _is_slow(self, request):
-        """Whether this INFO decides something, and is to be looked at closely."""
+        """Whether this INFO may decide something, and so takes its time."""
         master = self.core.state.masters[MASTER]
-        is_asked = self._members._asks_slowly and request.ask is Ask.INFO
-        return is_asked and bool(master.failover or master.is_odown)
+        return request.ask is Ask.INFO and bool(master.failover or master.is_odown)
 
     def _without_hellos(self, number, requests):
         """A hello finds another way if its link is slow."""

@@ -32,11 +32,12 @@ class Kind(IntEnum):
     """What is on its way, as a packet's key begins; what comes first is delivered first."""
 
     LINK = 0  # a member's requests on a link, and the replies to them, each in order
-    PROPOSAL = 1  # entries for the Raft leader, in order
-    ENDED = 2  # a proposal has failed
-    HELLO = 3
-    GONE = 4  # connections of a member were closed at their other end
-    ORPHAN = 5  # requests of a member that has died since
+    TELL = 1  # between members of a log, in order
+    PROPOSAL = 2  # entries for the Raft leader, in order
+    ENDED = 3  # a proposal has failed
+    HELLO = 4
+    GONE = 5  # connections of a member were closed at their other end
+    ORPHAN = 6  # requests of a member that has died since
 
 
 class Moment(NamedTuple):
@@ -117,7 +118,7 @@ def _can_arrive(moment, servers, key, content):
             _, member, link = key
             reaches = reach(moment, servers, member, endpoint_of(link)) == ANSWERS
             return reaches and (can_act(moment, member) if replies else bool(requests))
-        case Kind.HELLO:
+        case Kind.HELLO | Kind.TELL:
             return hears(moment, key[1], key[2])
         case Kind.PROPOSAL:
             leader = moment.log.leader

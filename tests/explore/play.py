@@ -23,7 +23,7 @@ class Play:
         self.world = world
         self.table = Table()
         self.store = Store(ENDPOINTS)
-        self.members = Members(self.store, self.table, asks_slowly=world.asks_slowly)
+        self.members = Members(self.store, self.table)
         self.made = {}  # by the entries of a log, what they make, and whose it was
         self.is_calm = True  # no faults yet
         self.heal_at = self.ends_at = BEGINS_AT + world.calm_ms

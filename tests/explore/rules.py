@@ -7,6 +7,7 @@ from sentinel_py.core.ledger import Choice, Switch
 from sentinel_py.core.messages import Ask
 from tests.sim.violation import Violation
 
+from . import raft
 from .member import ENDPOINTS, MEMBERS, RUN_IDS, SERVERS, endpoint_of
 from .redis import ANSWERS, NOBODY
 
@@ -66,10 +67,17 @@ def _check_candidacy(change, member, request):
 
 def check_notice(change, member, notice, _text, epoch, forced):
     """One leader per epoch; an operator's order needs no votes where there is no log."""
+    if notice == "+try-failover" and change.log is not None:
+        _check_begin(change, member)
     if notice == "+try-failover" and forced and change.log is None:
         change.past.set(("forced", epoch), 1)
     if notice == "+elected-leader" and not change.past.get(("forced", epoch)):
         change.past.hold("one leader per epoch", ("elected", epoch), f"s{member + 1}")
+
+
+def _check_begin(change, member):
+    if not raft.leads(change.log.seen[member]):
+        raise Violation("only the Raft leader begins a failover", name(SERVERS + member))
 
 
 # What a member holds ------------------------------------------------------------------------------

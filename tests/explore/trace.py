@@ -41,6 +41,8 @@ def _packet(play, key):
             text = _member(about[0])
         case Kind.ENDED:
             text = _entry(play, about[1])
+        case Kind.TELL:
+            text = f"{_member(about[1])}-{_member(about[0])}"
         case Kind.HELLO:
             hearer, sender, payload = about
             fields = play.table[payload].split(",")

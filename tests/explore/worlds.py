@@ -1,6 +1,6 @@
 """The small worlds: three members, a master and two replicas, one failover, and what goes wrong."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .member import ENDPOINTS, MASTER, MEMBERS, RUN_IDS
 from .moment import Fault
@@ -13,7 +13,6 @@ class World:
     name: str
     left: dict
     is_raft: bool = False
-    asks_slowly: bool = False  # INFO takes its time, too, while a failover is on
     hellos_wait: bool = True
     questions_wait: bool = True  # those that ask for no vote
     quorum: int = 2
@@ -39,53 +38,47 @@ class World:
 
 
 def _raft(name, left, **more):
-    return World(name, left, is_raft=True, hellos_wait=False, **more)
+    return World(f"raft-{name}", left, is_raft=True, hellos_wait=False, **more)
 
 
-L, C, R = Fault.LATE, Fault.CRASH, Fault.RESTART
 _WORLDS = (
-    World("dies", {}),
-    World("dies-late", {L: 1}),
-    World("dies-late2", {L: 2}),
-    World("dies-crash", {C: 1}),
-    World("dies-crash-late", {C: 1, L:1}),
-    World("dies-crash-restart", {C: 1, R: 1}),
-    World("votes", {Fault.STOP: 1, C: 1, R: 1}, questions_wait=False),
-    World("votes-quorum-1", {Fault.STOP: 1}, questions_wait=False, quorum=1),
-    World("slow", {}, asks_slowly=True),
-    World("slow-late", {L:1}, asks_slowly=True),
-    World("slow-late2", {L:2}, asks_slowly=True),
-    World("slow-crash-restart", {C: 1, R: 1}, asks_slowly=True),
-    World("revive", {Fault.REVIVE: 1}),
-    World("revive-late", {Fault.REVIVE: 1, L:1}),
-    World("revive-stop", {Fault.REVIVE: 1, Fault.STOP:1}),
-    World("loss", {Fault.LOSS: 1}),
+    # The master dies, and all goes well.
+    World("well", {}),
+    _raft("well", {}),
+    # Messages come late, or not at all.
+    World("late", {Fault.LATE: 2}),
+    World("loss", {Fault.LOSS: 2}),
+    _raft("late", {Fault.LATE: 2}),
+    _raft("loss", {Fault.LOSS: 1, Fault.LATE: 1}),
+    # A member dies, too; and returns.
+    World("crash", {Fault.CRASH: 1, Fault.LATE: 1}),
+    World("return", {Fault.CRASH: 1, Fault.RESTART: 1}),
+    World(
+        "votes", {Fault.STOP: 1, Fault.CRASH: 1, Fault.RESTART: 1}, questions_wait=False, quorum=1
+    ),
+    _raft("crash", {Fault.CRASH: 1, Fault.LATE: 1}),
+    _raft("return", {Fault.CRASH: 1, Fault.RESTART: 1}),
+    # A member stands still for a while.
     World("stop", {Fault.STOP: 1}),
-    World("stop-late", {Fault.STOP: 1, L:1}),
-    World("order", {Fault.ORDER: 1}),
-    World("order2", {Fault.ORDER: 2}),
-    World("order-calm", {Fault.ORDER: 1, Fault.LATE:1}, opening=()),
-    World("order2-calm", {Fault.ORDER: 2}, opening=()),
-    World("replica-dies", {Fault.DIE: 1, Fault.LATE: 1}, mortal=(1,)),
-    World("any", {}, has_any_order=True),
-    _raft("raft", {}),
-    _raft("raft-late", {L: 1}),
-    _raft("raft-late2", {L: 2}),
-    _raft("raft-crash", {C: 1}),
-    _raft("raft-crash-late", {C: 1, L: 1}),
-    _raft("raft-crash-restart", {C: 1, R: 1}),
-    _raft("raft-move", {Fault.MOVE: 1}),
-    _raft("raft-move2", {Fault.MOVE: 2}),
-    _raft("raft-move-late", {Fault.MOVE: 1, L:1}),
-    _raft("raft-unknown", {Fault.UNKNOWN: 2}),
-    _raft("raft-unknown-move", {Fault.UNKNOWN: 1, Fault.MOVE: 1}),
-    _raft("raft-stop", {Fault.STOP: 1}),
-    _raft("raft-stop-move", {Fault.STOP: 1, Fault.MOVE: 1}),
-    _raft("raft-revive", {Fault.REVIVE: 1}),
-    _raft("raft-revive-crash", {Fault.REVIVE: 1, C:1}),
-    _raft("raft-order", {Fault.ORDER: 1}),
-    _raft("raft-order-calm", {Fault.ORDER: 2, C:1}, opening=()),
-    _raft("raft-replica-dies", {Fault.DIE: 1, Fault.LATE: 1}, mortal=(1,)),
-    _raft("raft-slow-crash", {C:1, L: 1}, asks_slowly=True),
+    _raft("stop", {Fault.STOP: 1, Fault.MOVE: 1}),
+    # Another one leads the Raft cluster; a proposal's end is not known.
+    _raft("move", {Fault.MOVE: 2}),
+    _raft("unknown", {Fault.UNKNOWN: 2, Fault.MOVE: 1}),
+    # A replica dies, maybe after it was chosen.
+    World("replica", {Fault.DIE: 1, Fault.LATE: 1}, mortal=(1,)),
+    _raft("replica", {Fault.DIE: 1, Fault.LATE: 1}, mortal=(1,)),
+    # The former master returns while others still lead.
+    World("former", {Fault.REVIVE: 1, Fault.LATE: 1}),
+    World("former-stop", {Fault.REVIVE: 1, Fault.STOP: 1}),
+    _raft("former", {Fault.REVIVE: 1, Fault.CRASH: 1}),
+    _raft("former-move", {Fault.REVIVE: 1, Fault.MOVE: 1, Fault.LATE: 1}),
+    # An operator orders a failover: of a dead master, and of one that is well.
+    World("order", {Fault.ORDER: 2}),
+    World("order-well", {Fault.ORDER: 2, Fault.LATE: 1}, opening=()),
+    _raft("order", {Fault.ORDER: 1, Fault.CRASH: 1}),
+    _raft("order-well", {Fault.ORDER: 2, Fault.CRASH: 1}, opening=()),
+    # Whatever is under way may come first.
+    World("any-order", {}, has_any_order=True),
+    _raft("any-order", {}, has_any_order=True),
 )
 WORLDS = {world.name: world for world in _WORLDS}
