@@ -94,8 +94,6 @@ class Change:
         )
 
     def _take(self, member, outcome):
-        if ("save-soon",) in outcome.outs:
-            self.settle_disk(member, self.cores[member])
         self.cores[member] = outcome.core
         self.told[member] = outcome.told
         for out in outcome.outs:
@@ -143,10 +141,10 @@ class Change:
 
     # What leaves a member
 
-    def settle_disk(self, member, core):
-        """Write what was to be written soon, and has been by now."""
-        if 0 < self.save_at[member] <= self.now:
-            self.disks[member] = self.members.text_of(core)
+    def settle_disk(self, member):
+        """Write what was to be written soon, and is by now."""
+        if 0 < self.save_at[member] <= self.now and self.can_act(member):
+            self.disks[member] = self.members.text_of(self.cores[member])
             self.save_at[member] = 0
 
     def _save(self, member, disk):
@@ -208,16 +206,21 @@ class Change:
         requests, replies, late = self.packets[key]
         batch = self.table[requests[0]]
         endpoint = endpoint_of(link)
-        if endpoint < SERVERS:
-            values = self.order(endpoint, batch, member)
-        else:
-            values = tuple(self._ask(endpoint - SERVERS, member, it) for it in batch)
+        values = self.obey(endpoint, member, batch)
         if key in self.packets:  # what it does may have closed the link
             answer = self.table.number((requests[0], values))
             self.packets[key] = requests[1:], (*replies, answer), late
 
-    def order(self, place, batch, sender):
-        """Have a server carry out requests; returns its answers."""
+    def obey(self, endpoint, sender, batch):
+        """Have a server or a member carry out requests; returns its answers.
+
+        The sender is None if it has died since.
+        """
+        if endpoint < SERVERS:
+            return self._order(endpoint, batch, sender)
+        return tuple(self._ask(endpoint - SERVERS, sender, it) for it in batch)
+
+    def _order(self, place, batch, sender):
         queued = None
         values = []
         for request in batch:

@@ -75,6 +75,8 @@ def _pass_quietly(change, until):
         assert at == until, "what was quiet is so for a shorter time, too"
         change.cores[member] = core
     before, change.now = change.now, until
+    for member in range(MEMBERS):
+        change.settle_disk(member)
     if before // HELLO_AGAIN_MS != until // HELLO_AGAIN_MS and change.log is None:
         _repeat_hellos(change)
 
@@ -162,7 +164,7 @@ def _arrive_from_the_dead(change, kind, member, link):
     (batch, *others), late = change.packets.pop((kind, member, link))
     if others:
         change.packets[kind, member, link] = tuple(others), late
-    change.order(endpoint_of(link), change.table[batch], None)
+    change.obey(endpoint_of(link), None, change.table[batch])
 
 
 _ARRIVALS = {
@@ -208,7 +210,6 @@ def _lose(change, key):
 def _crash(change, member):
     """A process is gone, with all that was on its way to it, and what it had not written."""
     change.spend(Fault.CRASH)
-    change.settle_disk(member, change.cores[member])
     change.save_at[member] = 0
     change.cores[member] = 0
     for key in list(change.packets):
@@ -224,7 +225,7 @@ def _crash(change, member):
 def _crash_leaving_orders(change, member):
     """A process is gone, and its kernel still sends what it has written."""
     for key, content in list(change.packets.items()):
-        if key[:2] == (Kind.LINK, member) and endpoint_of(key[2]) < SERVERS and content[0]:
+        if key[:2] == (Kind.LINK, member) and content[0]:
             change.packets[Kind.ORPHAN, member, key[2]] = content[0], 0
     _crash(change, member)
 
@@ -233,7 +234,7 @@ def _torn(change, *event):
     """A process dies between what it says and the save that should have come before."""
     change.is_torn = True
     happen(change, event)
-    _crash(change, change.torn_by)
+    _crash_leaving_orders(change, change.torn_by)
 
 
 def _restart(change, member):

@@ -124,7 +124,10 @@ def _can_arrive(moment, servers, key, content):
             leader = moment.log.leader
             return leader == raft.NOBODY or hears(moment, leader, key[1])
         case Kind.ORPHAN:
-            return servers[endpoint_of(key[2])].state == ANSWERS
+            endpoint = endpoint_of(key[2])
+            if endpoint < SERVERS:
+                return servers[endpoint].state == ANSWERS
+            return can_act(moment, endpoint - SERVERS)
         case _:
             return can_act(moment, key[1])
 
@@ -201,8 +204,7 @@ def _member_faults(moment, member, world):
     left = moment.left
     if left[Fault.CRASH]:
         yield "crash", member
-        sent = [key[2] for key, _ in moment.packets if key[:2] == (Kind.LINK, member)]
-        if any(endpoint_of(link) < SERVERS for link in sent):
+        if any(it[0] for key, it in moment.packets if key[:2] == (Kind.LINK, member)):
             yield "crash-sending", member
     if left[Fault.STOP]:
         yield "stop", member

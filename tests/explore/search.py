@@ -43,7 +43,7 @@ class Search:
         self._seen = set()
         self._parents = array("q")
         self._events = []
-        self._queues = []
+        self._queues = []; self.turn=0
         self._faults = 0  # that the world has
 
     def run(self, states_max):
@@ -60,7 +60,7 @@ class Search:
                 result.is_complete = True
                 break
             result.all_with = self._queues.index(queue) - 1
-            self._look(*queue.popleft())
+            self._look(*(queue.pop() if self.turn else queue.popleft())); self.turn = not self.turn
             if result.violation:
                 break
         result.states = len(self._seen)
