@@ -5,26 +5,30 @@ at where it can be broken.
 """
 
 from sentinel_py.core.messages import (
-    Ask,
     Committed,
     DirectHello,
     DownQuestion,
     ProposalEnded,
 )
+from tests.sim.violation import Violation
 
 from . import raft, redis, rules
 from .member import (
     ENDPOINTS,
     MEMBERS,
     SERVERS,
+    Standing,
     Surroundings,
     endpoint_of,
-    is_answered_at_once,
 )
-from .redis import ANSWERS
 from .moment import Kind, Moment, can_act, hears, is_cut, reach
+from .redis import ANSWERS
 
 SAVE_SOON_MS = 500
+
+_DRAINED_MAX = 100
+"""More requests in one event than these are asked again and again."""
+
 
 _OK = b"OK"
 
@@ -52,6 +56,7 @@ class Change:
         self.is_torn = False  # a save comes too late
         self.torn_by = None  # who has told something before it was saved
         self._around = {}
+        self._drained = 0  # requests that were answered at once
 
     def end(self):
         """The moment that has come of it."""
@@ -83,14 +88,16 @@ class Change:
         rules.check_member(self, member, before)
 
     def stepped(self, member, given):
-        return self.members.step(
-            member,
-            self.cores[member],
-            self.now,
-            given,
-            self.surroundings(member),
-            self.blocked(member),
-            self.told[member],
+        return self.members.step(member, self._standing(member), given)
+
+    def quiet_until(self, member, until):
+        """`Members.quiet_until` of a member, as it is now."""
+        return self.members.quiet_until(member, self._standing(member), until)
+
+    def _standing(self, member):
+        blocked = sum(1 << key[2] for key in self.packets if key[:2] == (Kind.LINK, member))
+        return Standing(
+            self.cores[member], self.now, self._surroundings(member), blocked, self.told[member]
         )
 
     def _take(self, member, outcome):
@@ -102,7 +109,7 @@ class Change:
     def given(self, *events):
         return "events", self.table.number(events)
 
-    def surroundings(self, member):
+    def _surroundings(self, member):
         found = self._around.get(member)
         if found is None:
             places = range(len(ENDPOINTS))
@@ -113,25 +120,6 @@ class Change:
     def moved(self):
         """Book that servers or members are not where they were."""
         self._around.clear()
-
-    def quiet_until(self, member, until):
-        """`Members.quiet_until` of a member, as it is now."""
-        return self.members.quiet_until(
-            member,
-            self.cores[member],
-            self.now,
-            until,
-            self.surroundings(member),
-            self.blocked(member),
-            self.told[member],
-        )
-
-    def blocked(self, member):
-        mask = 0
-        for key in self.packets:
-            if key[0] == Kind.LINK and key[1] == member:
-                mask |= 1 << key[2]
-        return mask
 
     def can_act(self, member):
         return can_act(self, member)
@@ -158,10 +146,12 @@ class Change:
             self.save_at[member] = self.now + SAVE_SOON_MS
 
     def _batch(self, member, link, batch):
-        rules.check_orders(self, member, link, self.table[batch])
+        waits, sent = self.table[batch]
+        rules.check_orders(self, member, link, sent)
         requests, replies, late = self.packets.get((Kind.LINK, member, link), ((), (), 0))
         self.packets[Kind.LINK, member, link] = (*requests, batch), replies, late
-        self.drain(member, link)
+        if not waits:
+            self.drain(member, link)
 
     def _closed(self, member, link):
         self.packets.pop((Kind.LINK, member, link), None)
@@ -204,7 +194,7 @@ class Change:
         """Have the first requests on a link carried out at its other end."""
         key = Kind.LINK, member, link
         requests, replies, late = self.packets[key]
-        batch = self.table[requests[0]]
+        _, batch = self.table[requests[0]]
         endpoint = endpoint_of(link)
         values = self.obey(endpoint, member, batch)
         if key in self.packets:  # what it does may have closed the link
@@ -270,7 +260,7 @@ class Change:
         match request.args:
             case ["PING"]:
                 return b"PONG"
-            case ["PUBLISH", _, payload]:
+            case ["PUBLISH", *_]:
                 return 1
             case ["SENTINEL", "is-master-down-by-addr", host, port, epoch, candidate]:
                 question = DownQuestion(1, host, int(port), int(epoch), candidate)
@@ -295,6 +285,9 @@ class Change:
         else:
             del self.packets[key]
         self.feed(member, "replies", link, batch, self.table.number(values))
+        sent, _, _ = self.packets.get(key, ((), (), 0))
+        if batch in sent[len(requests) :]:
+            rules.refuse_haste(self, member, link, batch)
 
     def drain(self, member, link):
         """Answer at once what nobody waits for, as soon as nothing is before it."""
@@ -305,16 +298,14 @@ class Change:
                 return
             if reach(self, self.servers, member, endpoint_of(link)) != ANSWERS:
                 return
-            if not all(self._is_settled_at_once(it) for it in self.table[requests[0]]):
+            waits, _ = self.table[requests[0]]
+            if waits:
                 return
+            self._drained += 1
+            if self._drained > _DRAINED_MAX:
+                raise Violation("a member comes to rest", f"{rules.name(SERVERS + member)} asks on")
             self.carry_out(member, link)
             self.reply(member, link)
-
-    def _is_settled_at_once(self, request):
-        is_question = request.ask is Ask.DOWN and request.args[-1] == "*"
-        return is_answered_at_once(request) or (
-            is_question and not self.play.world.questions_wait
-        )
 
     def break_links(self, member, endpoint, *, both=True):
         """Tell a member that its connections to there are gone, with all that was on them."""

@@ -164,7 +164,8 @@ def _arrive_from_the_dead(change, kind, member, link):
     (batch, *others), late = change.packets.pop((kind, member, link))
     if others:
         change.packets[kind, member, link] = tuple(others), late
-    change.obey(endpoint_of(link), None, change.table[batch])
+    _, requests = change.table[batch]
+    change.obey(endpoint_of(link), None, requests)
 
 
 _ARRIVALS = {

@@ -8,6 +8,7 @@ import os
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 
 from . import trace
+from .mutants import MUTANTS
 from .play import Play
 from .search import Search
 from .worlds import WORLDS
@@ -17,6 +18,8 @@ STATES = 100_000
 
 def main():
     options = _parser().parse_args()
+    if options.mutants:
+        return _run_mutants()
     if options.replay is not None:
         return _replay(WORLDS[options.world], options.replay.split())
     names = [options.world] if options.world else list(WORLDS)
@@ -95,6 +98,19 @@ def described(world, result):
         f"{world.name:<16} {result.states:>9,} states, {extent}, depth {result.depth}, "
         f"{result.ends:,} ends, {result.seconds:.1f} s, {pace:,.0f} a second"
     )
+
+
+def _run_mutants():
+    survivors = 0
+    for mutant in MUTANTS:
+        with mutant.is_on():
+            result = explore(mutant.world, STATES)
+        checker = result.violation and result.violation.checker
+        survivors += checker not in mutant.rules
+        verdict = f"{checker}, {result.states:,} states" if checker else "NOT FOUND"
+        print(f"{mutant.name}: {verdict}", flush=True)
+    print(f"{len(MUTANTS) - survivors} of {len(MUTANTS)} mutants are found")
+    return int(survivors > 0)
 
 
 def _explain(world, result):

@@ -14,10 +14,10 @@ from sentinel_py.core.messages import (
     Ask,
     ChannelMessage,
     Close,
+    Level,
     LinkDown,
     LinkUp,
     Notice,
-    Level,
     Open,
     Propose,
     Reply,
@@ -28,7 +28,6 @@ from sentinel_py.core.messages import (
     Wake,
 )
 from sentinel_py.core.model import DataNode, LinkKind, LinkState, Replica
-
 from sentinel_py.raft import reports
 from tests.sim.violation import Violation
 
@@ -59,6 +58,16 @@ class Outcome(NamedTuple):
     core: int
     told: tuple
     outs: tuple
+
+
+class Standing(NamedTuple):
+    """All that a step hangs on, but the input."""
+
+    core: int
+    now: int
+    around: int  # the surroundings
+    blocked: int  # links on which others wait, by bit
+    told: tuple
 
 
 class Facts(NamedTuple):
@@ -100,24 +109,23 @@ def is_channel(link):
 class Members:
     """The cores of all members in all worlds."""
 
-    def __init__(self, store, table):
+    def __init__(self, store, table, *, questions_wait):
         self.store = store
+        self.questions_wait = questions_wait
         self.table = table
         self.facts = [None]
         self.wake_at = [0]
-        self.misses = 0
         self._outcomes = {}
         self._ends = {}
         self._texts = {}
 
-    def step(self, member, core, now, given, around, blocked, told):
-        """Hand an input to a core, by its description; ``blocked`` are links where others wait."""
-        key = core, now, given, around, blocked, told
+    def step(self, member, standing, given):
+        """Hand an input, by its description, to a member that stands so."""
+        key = standing, given
         outcome = self._outcomes.get(key)
         if outcome is None:
-            self.misses += 1
-            act = _Act(self, member, now, self.table[around], blocked, told)
-            act.begin(core, given)
+            act = _Act(self, member, standing)
+            act.begin(standing.core, given)
             outcome = self._outcomes[key] = act.end()
         return outcome
 
@@ -155,27 +163,24 @@ class Members:
 
     # Time in which nothing happens
 
-    def quiet_until(self, member, core, now, until, around, blocked, told):
+    def quiet_until(self, member, standing, until):
         """When a core's timers next do more than keep links alive, and the core as it is then.
 
         What is due at ``until`` itself is not done yet. The core is None if the time comes earlier.
         """
-        key = core, until, around, blocked, told
+        key = standing, until
         found = self._ends.get(key)
         if found is None:
-            found = self._ends[key] = self._run_quietly(
-                member, core, now, until, around, blocked, told
-            )
+            found = self._ends[key] = self._run_quietly(member, standing, until)
         return found
 
-    def _run_quietly(self, member, core, now, until, around, blocked, told):
-        self.misses += 1
-        act = _Act(self, member, now, self.table[around], blocked, told)
-        act.thaw(core)
+    def _run_quietly(self, member, standing, until):
+        act = _Act(self, member, standing)
+        act.thaw(standing.core)
         while (at := max(act.core.wake_at, act.now)) < until:
             act.now = at
             act.feed(Wake())
-            if act.outs or act.told != told:
+            if act.outs or act.told != standing.told:
                 return at, None
         return until, self.frozen(act.core)
 
@@ -198,16 +203,17 @@ def _lost(master):
 class _Act:
     """One step under way, with the answers that come at once."""
 
-    def __init__(self, members, member, now, around, blocked, told):
+    def __init__(self, members, member, standing):
+        surroundings = members.table[standing.around]
         self.core = None
-        self.now = now
+        self.now = standing.now
         self.outs = []
-        self.told = told
+        self.told = standing.told
         self._members = members
         self._member = member
-        self._servers = around.servers
-        self._reach = around.reach
-        self._blocked = blocked
+        self._servers = surroundings.servers
+        self._reach = surroundings.reach
+        self._blocked = standing.blocked
         self._queue = deque()
         self._batches = {}
         self._links = {}
@@ -230,8 +236,8 @@ class _Act:
 
     def end(self):
         number = self._members.table.number
-        batches = self._batches.items()
-        self.outs += [("batch", link, number(tuple(batch))) for link, batch in batches]
+        for link, (waits, batch) in self._batches.items():
+            self.outs.append(("batch", link, number((waits, tuple(batch)))))
         core = self._members.frozen(self.core)
         return Outcome(core, self.told, tuple(self.outs))
 
@@ -319,21 +325,25 @@ class _Act:
     def _send(self, effect):
         number = self._number(effect.link)
         requests = effect.requests
-        if self._blocked >> number & 1 or not self._is_answered_at_once(number, requests):
+        waits = any(map(self._takes_time, requests))
+        is_blocked = bool(self._blocked >> number & 1)
+        if is_blocked or waits or not all(map(is_answered_at_once, requests)):
             requests = self._without_hellos(number, requests)
+            waited, batch = self._batches.get(number, (False, ()))
+            self._batches[number] = waited or waits, (*batch, *requests)
             self._blocked |= 1 << number
-            self._batches.setdefault(number, []).extend(requests)
             return
         for request in requests:
             self._answer(effect.link, number, request)
 
-    def _is_answered_at_once(self, number, requests):
-        return all(is_answered_at_once(it) and not self._is_slow(it) for it in requests)
-
-    def _is_slow(self, request):
-        """Whether this INFO may decide something, and so takes its time."""
-        master = self.core.state.masters[MASTER]
-        return request.ask is Ask.INFO and bool(master.failover or master.is_odown)
+    def _takes_time(self, request):
+        """Whether others may come between this request and its answer."""
+        if request.ask is Ask.INFO:
+            master = self.core.state.masters[MASTER]
+            return bool(master.failover or master.is_odown)
+        if request.ask is Ask.DOWN:
+            return request.args[-1] != "*" or self._members.questions_wait
+        return not is_answered_at_once(request)
 
     def _without_hellos(self, number, requests):
         """A hello finds another way if its link is slow."""
@@ -379,7 +389,8 @@ class _Act:
 
 
 def _replies(table, link, batch, values):
-    for request, value in zip(table[batch], table[values], strict=True):
+    _, requests = table[batch]
+    for request, value in zip(requests, table[values], strict=True):
         yield Reply(link, request, list(value) if type(value) is tuple else value)
 
 

@@ -161,22 +161,33 @@ def _elections(moment):
                 yield "elect", member, kept
 
 
+def reliefs(moment, servers):
+    """What may end of that which has gone wrong."""
+    for key, content in moment.packets:
+        if content[-1] and _can_arrive(moment, servers, key, content):
+            yield "release", key
+    for member in range(MEMBERS):
+        if moment.stopped >> member & 1:
+            yield "continue", member
+        if moment.log is not None and moment.log.slow >> member & 1:
+            yield "catch-up", member
+    if moment.island:
+        yield ("heal",)
+
+
 # What may go wrong -------------------------------------------------------------------------------
 
 
 def faults(moment, servers, world):
     """What may go wrong now, as far as there is anything left."""
     left = moment.left
-    if left[Fault.LATE] or left[Fault.LOSS] or any(content[-1] for _, content in moment.packets):
-        yield from _packet_faults(moment, servers)
+    if left[Fault.LATE] or left[Fault.LOSS]:
+        yield from _packet_faults(moment)
     for member in range(MEMBERS):
-        if not moment.cores[member]:
-            if left[Fault.RESTART]:
-                yield "restart", member
-        elif moment.stopped >> member & 1:
-            yield "continue", member
-        else:
+        if can_act(moment, member):
             yield from _member_faults(moment, member, world)
+        elif left[Fault.RESTART] and not moment.cores[member]:
+            yield "restart", member
     for place in world.mortal:
         if servers[place].state == ANSWERS and left[Fault.DIE]:
             yield "die", place
@@ -184,17 +195,12 @@ def faults(moment, servers, world):
             yield "revive", place
     if moment.log is not None:
         yield from _log_faults(moment)
-    if moment.island:
-        yield ("heal",)
 
 
-def _packet_faults(moment, servers):
+def _packet_faults(moment):
     left = moment.left
     for key, content in moment.packets:
-        if content[-1]:
-            if _can_arrive(moment, servers, key, content):
-                yield "release", key
-        elif left[Fault.LATE]:
+        if left[Fault.LATE] and not content[-1]:
             yield "late", key
         if left[Fault.LOSS] and key[0] in (Kind.LINK, Kind.HELLO):
             yield "lose", key
@@ -217,11 +223,11 @@ def _member_faults(moment, member, world):
 
 def _log_faults(moment):
     log, left = moment.log, moment.left
-    for member in range(MEMBERS):
-        if log.slow >> member & 1:
-            yield "catch-up", member
-        elif left[Fault.LATE] and can_act(moment, member) and _awaits_the_log(log, member):
-            yield "lag", member
+    if left[Fault.LATE]:
+        for member in range(MEMBERS):
+            is_on_time = can_act(moment, member) and not log.slow >> member & 1
+            if is_on_time and _awaits_the_log(log, member):
+                yield "lag", member
     leader = log.leader
     if leader == raft.NOBODY:
         return

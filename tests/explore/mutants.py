@@ -7,7 +7,7 @@ proves nothing.
 from dataclasses import dataclass
 
 from sentinel_py.config import directives
-from sentinel_py.core import choice, consensus, election, failover, hello, info, requests
+from sentinel_py.core import consensus, detector, election, failover, hello, info, requests
 from sentinel_py.core.ledger import Claim, Switch
 from sentinel_py.core.messages import Save
 from sentinel_py.core.model import Master
@@ -18,16 +18,17 @@ from tests.sim import mutants_raft as sim_raft
 
 @dataclass(frozen=True)
 class Mutant:
-    """A bug, what switches it on, and the world and rule that find it."""
+    """A bug, what switches it on, the world that finds it, and the rules that it may break."""
 
     name: str
-    rule: str
+    rules: tuple
     world: str
     is_on: object
 
 
 def _mutant(name, rule, world, *replacements):
-    return Mutant(name, rule, world, lambda: sim._replaced(*replacements))
+    rules = (rule,) if isinstance(rule, str) else rule
+    return Mutant(name, rules, world, lambda: sim._replaced(*replacements))
 
 
 def _saves_last(old):
@@ -65,17 +66,35 @@ def _misses_one(old):
     return apply
 
 
+def _asks_again(_old):
+    """INFO may come with a ping, and then again as soon as it is answered."""
+
+    def info_due(turn, node):
+        due_at = detector._next_info_at(turn, node)
+        if turn.now >= detector._with_ping(turn, node, due_at):
+            requests.ask_info(turn, node)
+        return due_at
+
+    return info_due
+
+
 MUTANTS = (
     _mutant(
+        "INFO is asked for again as soon as it is answered",
+        "a member comes to rest",
+        "late",
+        (detector, "_info_due", _asks_again),
+    ),
+    _mutant(
         "a vote is not saved",
-        "one vote per epoch",
+        ("one vote per epoch", "one promotion per epoch"),
         "return",
         (election, "raise_epoch", sim._unsaved),
         (election, "give_vote", sim._unsaved),
     ),
     _mutant(
-        "a vote is told before it is saved",
-        "one vote per epoch",
+        "what is told is saved afterwards",
+        "the config epoch never falls",
         "return",
         (Sentinel, "step", _saves_last),
     ),

@@ -6,7 +6,7 @@ Its moments are values; what their numbers stand for is here.
 from . import events, raft, redis, rules
 from .change import Change
 from .member import ENDPOINTS, MEMBERS, RUN_IDS, SERVERS, Members
-from .moment import Fault, Moment, faults, going_on
+from .moment import Fault, Moment, faults, going_on, reliefs
 from .store import Store
 from .table import Table
 
@@ -23,7 +23,7 @@ class Play:
         self.world = world
         self.table = Table()
         self.store = Store(ENDPOINTS)
-        self.members = Members(self.store, self.table)
+        self.members = Members(self.store, self.table, questions_wait=world.questions_wait)
         self.made = {}  # by the entries of a log, what they make, and whose it was
         self.is_calm = True  # no faults yet
         self.heal_at = self.ends_at = BEGINS_AT + world.calm_ms
@@ -59,25 +59,28 @@ class Play:
             events.start(change, member)
         moment = change.end()
         while moment.now < self.ends_at:
-            moment = self.apply(moment, next(iter(self._going_on(moment)), ("time",)))
+            moment = self.apply(moment, self.going_on(moment)[0])
         return moment
 
-    def _going_on(self, moment):
-        return going_on(moment, self.table[moment.servers], self.members.wake_at)
-
-    def events(self, moment):
-        """All that may happen next; what does so if nothing goes wrong comes first."""
+    def going_on(self, moment):
+        """What may happen without another fault; what does so in calm comes first."""
         if moment.now >= self.ends_at:
             return []
-        found = self._going_on(moment)
-        if not found and not rules.is_at_rest(moment, self):
+        servers = self.table[moment.servers]
+        found = going_on(moment, servers, self.members.wake_at)
+        if not found and (self.is_calm or not rules.is_at_rest(moment, self)):
             found = [("time",)]
         if not self.world.has_any_order:
             found = [it for at, it in enumerate(found) if not at or it[0] in _FREE]
+        return [*found, *reliefs(moment, servers)]
+
+    def faults(self, moment):
+        """What may go wrong now."""
+        if moment.now >= self.ends_at:
+            return []
         servers = self.table[moment.servers]
-        return found + [
-            it for it in faults(moment, servers, self.world) if self._is_possible(moment, it)
-        ]
+        found = faults(moment, servers, self.world)
+        return [it for it in found if self._is_possible(moment, it)]
 
     def _is_possible(self, moment, event):
         return event[0] != "unknown" or moment.cores[self.proposer(event[1])] != 0

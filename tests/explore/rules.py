@@ -84,7 +84,7 @@ def _check_begin(change, member):
 
 
 def check_member(change, member, before):
-    """What a member holds now: one address per epoch, no epoch that falls, what the log has made."""
+    """One address per epoch, no epoch that falls, and what the log has made."""
     after = change.cores[member]
     if after == before:
         return
@@ -135,6 +135,13 @@ def check_orders(change, member, link, batch):
             _check_promotion(change, member, endpoint)
         elif words[0] == "SLAVEOF":
             _check_demotion(change, member, endpoint, (words[1], int(words[2])))
+
+
+def refuse_haste(change, member, link, batch):
+    """Nobody asks the same again in the instant in which it was answered."""
+    _, (request, *_) = change.table[batch]
+    text = f"{name(SERVERS + member)} asks {name(endpoint_of(link))} for {request.args[0]} again"
+    raise Violation("a member comes to rest", text)
 
 
 def _check_demotion(change, member, endpoint, target):

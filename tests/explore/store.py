@@ -149,13 +149,9 @@ class Store:
         records = [self._record_list[number] for number in numbers]
         things = [plan.kind.__new__(plan.kind) for plan, _ in records]
         for thing, (plan, values) in zip(things, records, strict=True):
-            for name, value in zip(plan.names, values):
-                kind = type(value)
-                if kind is _Ref:
-                    value = things[value.at]
-                elif kind is tuple:
-                    value = _unpacked(value, things)
-                setattr(thing, name, value)
+            for name, value in zip(plan.names, values, strict=True):
+                is_packed = type(value) in _PACKED
+                setattr(thing, name, _unpacked(value, things) if is_packed else value)
         return self._with_timers(things[0], stepped_at, part)
 
     @staticmethod
@@ -177,16 +173,16 @@ def _is_mutable(kind):
 
 
 def _unpacked(value, things):
+    if type(value) is _Ref:
+        return things[value.at]
     kind = value[0] if value else None
     if kind not in _CONTAINERS:
         return value
-    items = [
-        things[it.at] if type(it) is _Ref else _unpacked(it, things) if type(it) is tuple else it
-        for it in value[1:]
-    ]
+    items = [_unpacked(it, things) if type(it) in _PACKED else it for it in value[1:]]
     if kind is dict:
         return dict(zip(items[::2], items[1::2], strict=True))
     return kind(items)
 
 
+_PACKED = {_Ref, tuple}
 _CONTAINERS = {dict, list, deque, set}

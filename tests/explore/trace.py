@@ -78,7 +78,7 @@ def lines(world, words):
         if is_over:
             return
     try:
-        if not play.events(moment):
+        if not play.going_on(moment):
             rules.check_end(moment, play)
     except Violation as violation:
         yield f"{moment.now - began_at:6} ms  BROKEN: {violation}"
@@ -90,12 +90,10 @@ def command(world, words):
 
 
 def _find(play, moment, text):
-    is_torn = text.startswith("torn/")
-    text = text.removeprefix("torn/")
-    for event in play.events(moment):
-        if word(play, event) == text:
-            return ("torn", *event) if is_torn else event
-    possible = " ".join(word(play, event) for event in play.events(moment))
+    plain = text.removeprefix("torn/")
+    events = [*play.going_on(moment), *play.faults(moment)]
+    for event in events:
+        if word(play, event) == plain:
+            return event if plain == text else ("torn", *event)
+    possible = " ".join(word(play, event) for event in events)
     raise ValueError(f"{text} cannot happen there, but {possible or 'nothing'}")
-
-
