@@ -4,7 +4,7 @@ They are switched on as those of the simulator are. The rule guarded: a rule tha
 proves nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sentinel_py.config import directives
 from sentinel_py.core import consensus, detector, election, failover, hello, info, requests
@@ -12,6 +12,7 @@ from sentinel_py.core.ledger import Claim, Switch
 from sentinel_py.core.messages import Save
 from sentinel_py.core.model import Master
 from sentinel_py.core.sentinel import Sentinel
+from sentinel_py.core.turn import Turn
 from tests.sim import mutants as sim
 from tests.sim import mutants_raft as sim_raft
 
@@ -40,10 +41,17 @@ def _saves_last(old):
 
 
 def _follows_itself(old):
-    def follow(turn, node, address):
-        old(turn, node, node.address if address else None)
+    """Each order to follow somebody names the server that it goes to."""
 
-    return follow
+    def send(turn, link, *requests):
+        address = link.owners[0].address
+        for at, request in enumerate(requests):
+            if request.args[0] == "SLAVEOF" and request.args[1] != "NO":
+                words = ("SLAVEOF", address.host, str(address.port))
+                requests = (*requests[:at], replace(request, args=words), *requests[at + 1 :])
+        old(turn, link, *requests)
+
+    return send
 
 
 def _switches_if_down(old):
@@ -146,7 +154,7 @@ MUTANTS = (
         "a replica is told to follow itself",
         "nobody follows itself",
         "well",
-        (requests, "follow", _follows_itself),
+        (Turn, "send", _follows_itself),
     ),
     _mutant(
         "a member misses an entry",
