@@ -22,6 +22,7 @@ from functools import lru_cache
 from typing import Final, cast
 
 from sentinel_py.core.messages import (
+    NO_SUBSCRIPTION,
     Ask,
     ChannelMessage,
     ErrorReply,
@@ -263,7 +264,7 @@ class _Connection(asyncio.Protocol):
                 request = self._answered()
                 # The subscription is asked for last; without it the link is of no use.
                 if request and not self._asked and isinstance(value, ErrorReply):
-                    self._fail(f"no subscription: {value.text}")
+                    self._fail(NO_SUBSCRIPTION + value.text)
                 return None
 
     def _remember(self, chunk: bytes, event: Reply | ChannelMessage) -> None:

@@ -21,11 +21,27 @@ HELLO_CHANNEL = "__sentinel__:hello"
 
 
 @dataclass(frozen=True, slots=True)
+class Lack:
+    """How bad it is to be without a right, and what follows from it."""
+
+    severity: Severity
+    consequence: str
+
+
+_NO_FAILOVER = Lack(Severity.ERROR, "a failover needs that")
+_IN_PARTS = Lack(
+    Severity.WARNING,
+    "a failover goes without it: a restart may undo the new role, and clients stay where they are",
+)
+_LOSS = Lack(Severity.WARNING, "without it writes may be lost in a failover on order")
+
+
+@dataclass(frozen=True, slots=True)
 class Right:
-    """A command that a sentinel sends, with arguments that do no harm, and how bad its lack is."""
+    """A command that a sentinel sends, with arguments that do no harm, and what its lack means."""
 
     words: tuple[str, ...]
-    severity: Severity
+    lack: Lack
 
     @property
     def name(self) -> str:
@@ -35,26 +51,24 @@ class Right:
         return f"{first}|{self.words[1].lower()}" if has_sub else first
 
 
-def _rights(severity: Severity, *lines: str) -> tuple[Right, ...]:
-    return tuple(Right(tuple(line.split()), severity) for line in lines)
+def _rights(lack: Lack, *lines: str) -> tuple[Right, ...]:
+    return tuple(Right(tuple(line.split()), lack) for line in lines)
 
 
-# SLAVEOF goes out in one transaction with CONFIG and CLIENT: one refusal undoes all of it.
+# SLAVEOF goes out in one transaction with CONFIG and CLIENT. Where one of them is refused, it is
+# repeated by itself.
 RIGHTS = (
     *_rights(
-        Severity.ERROR,
+        _NO_FAILOVER,
         "PING",
         "INFO",
         f"PUBLISH {HELLO_CHANNEL} x",
         f"SUBSCRIBE {HELLO_CHANNEL}",
-        "MULTI",
         "SLAVEOF NO PORT",
-        "CONFIG REWRITE",
-        "CLIENT KILL TYPE nobody",
-        "EXEC",
     ),
+    *_rights(_IN_PARTS, "MULTI", "CONFIG REWRITE", "CLIENT KILL TYPE nobody", "EXEC"),
     *_rights(
-        Severity.WARNING,
+        _LOSS,
         "CLIENT SETNAME x",
         "SCRIPT KILL",
         "CLIENT PAUSE never WRITE",
@@ -62,10 +76,6 @@ RIGHTS = (
         "FAILOVER TIMEOUT never",
     ),
 )
-_CONSEQUENCES = {
-    Severity.ERROR: "a failover needs that",
-    Severity.WARNING: "without it writes may be lost in a failover on order",
-}
 # Transactions do not take these; they are tried in other ways.
 _APART = ("multi", "exec", "subscribe")
 
@@ -127,17 +137,17 @@ def _is_unknown(text: str) -> bool:
 
 
 def _findings(place: Place, user: str, refused: Mapping[Right, str]) -> Iterator[Finding]:
-    for severity in Severity:
-        these = {right: text for right, text in refused.items() if right.severity is severity}
+    for lack in (_NO_FAILOVER, _IN_PARTS, _LOSS):
+        these = {right: text for right, text in refused.items() if right.lack is lack}
         unknown = [right.name for right, text in these.items() if _is_unknown(text)]
         denied = {right: text for right, text in these.items() if not _is_unknown(text)}
         if unknown:
-            what = f"no command {', '.join(unknown)} there: {_CONSEQUENCES[severity]}"
-            yield Finding(severity, what, str(place), _NO_COMMAND)
+            what = f"no command {', '.join(unknown)} there: {lack.consequence}"
+            yield Finding(lack.severity, what, str(place), _NO_COMMAND)
         if denied:
             names = ", ".join(right.name for right in denied)
-            what = f"user {user} may not run {names}: {_CONSEQUENCES[severity]}"
-            yield Finding(severity, what, str(place), way_to(user, denied))
+            what = f"user {user} may not run {names}: {lack.consequence}"
+            yield Finding(lack.severity, what, str(place), way_to(user, denied))
 
 
 _NO_COMMAND = "sentinel rename-command says how it is called there; or Redis 6.2 and newer"

@@ -53,8 +53,8 @@ async def _master(
     connection: Connection, row: Row, node_login: Login
 ) -> tuple[Watched, list[Finding]]:
     name = row["name"]
-    quorum, replicas, peers = await connection.ask_all(
-        [("SENTINEL", word, name) for word in ("CKQUORUM", "REPLICAS", "SENTINELS")]
+    quorum, replicas, peers, explained = await connection.ask_all(
+        [("SENTINEL", word, name) for word in ("CKQUORUM", "REPLICAS", "SENTINELS", "EXPLAIN")]
     )
     watched = Watched(
         name=name,
@@ -67,8 +67,17 @@ async def _master(
     if isinstance(quorum, ErrorText):
         way_out = "start the sentinels that are down, or SENTINEL RESET those that are gone"
         found.append(error(str(quorum), f"{name} at {connection.place}", way_out))
+    found += _refused(f"{name} at {connection.place}", rows(explained))
     checks = (_peer(connection.place, row, peer) for peer in rows(peers))
     return watched, [*found, *(it for some in await asyncio.gather(*checks) for it in some)]
+
+
+def _refused(where: str, explained: Sequence[Row]) -> Iterator[Finding]:
+    """What the sentinel was refused by the servers, as it says itself."""
+    for row in explained:
+        if row.get("condition") == "refused":
+            tell = warning if row["met"] == "yes" else error
+            yield tell(row["value"], where, row["meaning"])
 
 
 def _place(row: Row, login: Login) -> Place:

@@ -6,6 +6,9 @@ from sentinel_py.core import detector, identity, lineage
 from sentinel_py.core.model import Constants, Failover, Master, Replica, Role, State
 from sentinel_py.core.turn import Turn
 
+REFUSED_REST_MS = 10_000
+"""A replica that has refused to be a master is asked again after so long, if it is the only one."""
+
 FRESH_INFO_WAIT_MS = 200
 """The longest wait for INFO that replicas were asked for when the master was lost."""
 
@@ -86,6 +89,8 @@ def why_unhealthy(state: State, replica: Replica, now: int) -> str:
         return "is the master itself, at another address"
     if replica.priority == 0 and replica.role is Role.REPLICA:
         return "has priority 0"  # a master says none, and has been made one against what it said
+    if replica.refused_at is not None and now < replica.refused_at + REFUSED_REST_MS:
+        return f"has refused to be a master: {replica.refusals.get('slaveof', '')}"
     return _why_unheard(state.constants, replica, now)
 
 

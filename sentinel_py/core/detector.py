@@ -14,6 +14,7 @@ from sentinel_py.core import (
     failover,
     fencing,
     lineage,
+    refusals,
     requests,
     rescue,
 )
@@ -56,6 +57,12 @@ _RETRY_INFO_MS = 1_000
 _PATIENCE_MIN_MS = 200
 _PATIENCE_WHEN_DOWN_MS = 2_000
 _URGENT_RETRY_MS = 250  # a connection repeats its first packet after a second only
+
+_URGENT_BACK_OFF_MS = 1_000
+
+_FRUITLESS_MS = 250, 10_000
+"""A connection that came up and brought no good answer is followed by the next one after so long,
+doubled each time: the password may be wrong, or the server hangs."""
 
 
 def attend(turn: Turn, instance: Instance) -> int:
@@ -122,7 +129,10 @@ def overdue_at(turn: Turn, instance: Instance, link: Link) -> int:
     """When silence on a link means that it is dead, though no error says so."""
     is_up = link.state is LinkState.UP
     if is_up and link.kind is LinkKind.CHANNEL:
-        return max(link.heard_at, link.up_at) + 3 * turn.state.constants.publish_period
+        quiet_ms = 3 * turn.state.constants.publish_period
+        if link.heard_at < link.up_at:
+            quiet_ms = max(quiet_ms, _back_off_ms(instance, link.fruitless + 1))
+        return max(link.heard_at, link.up_at) + quiet_ms
     if is_up and link.ping_since is None:
         return NEVER
     patience_ms = max(_PATIENCE_MIN_MS, master_of(instance).options.down_after_ms // 2)
@@ -136,14 +146,30 @@ def overdue_at(turn: Turn, instance: Instance, link: Link) -> int:
         assert link.tried_at is not None
         return link.tried_at + patience_ms
     assert link.ping_since is not None
-    return max(link.heard_at, link.ping_since, link.up_at) + patience_ms
+    since = max(link.heard_at, link.ping_since, link.up_at)
+    if link.ok_at >= link.up_at:
+        return since + patience_ms
+    # Open until the next one may be opened: a server that goes on answers on it. One on which there
+    # are errors alone ends, too, for there may be another password by now.
+    patience_ms = max(patience_ms, _back_off_ms(instance, link.fruitless + 1))
+    return min(since + patience_ms, link.up_at + _FRUITLESS_MS[1])
+
+
+def _back_off_ms(instance: Instance, fruitless: int) -> int:
+    """How long to leave a server alone after so many connections that brought nothing."""
+    first_ms, longest_ms = _FRUITLESS_MS
+    if fruitless == 0:
+        return 0
+    if fencing.is_urgent(instance):
+        longest_ms = _URGENT_BACK_OFF_MS
+    return min(first_ms << min(fruitless - 1, 8), longest_ms)
 
 
 def _reopen(turn: Turn, instance: Instance, link: Link) -> int:
     was_lost = instance.is_down or (link.up_at > 0 and link.tried_at is not None)
     if was_lost and link.kind is LinkKind.CHANNEL and not instance.command.is_up:
         return NEVER  # the command link finds out when there is somebody again
-    retry_ms = _retry_ms(turn, instance)
+    retry_ms = max(_retry_ms(turn, instance), _back_off_ms(instance, link.fruitless))
     address = instance.address
     if link.tried_at is not None and turn.now < link.tried_at + retry_ms:
         return link.tried_at + retry_ms
@@ -246,7 +272,13 @@ def _next_info_at(turn: Turn, node: DataNode) -> int:
 
 
 def _info_period_ms(constants: Constants, node: DataNode) -> int:
-    """Replicas are read more often while their state decides or shows the course of a failover."""
+    """Replicas are read more often while their state decides or shows the course of a failover.
+
+    So is whoever takes no writes for a FAILOVER of its own: PUBLISH is one, and hellos wait for its
+    end.
+    """
+    if node.is_failing_over:
+        return _RETRY_INFO_MS
     if not isinstance(node, Replica):
         return constants.info_period
     master = node.master
@@ -263,7 +295,8 @@ def _info_period_ms(constants: Constants, node: DataNode) -> int:
 
 
 def _hello_due(turn: Turn, instance: Instance) -> int:
-    if fencing.is_mute(instance) or catchup.is_mute(turn, instance):
+    is_stopped = isinstance(instance, DataNode) and instance.is_failing_over
+    if is_stopped or fencing.is_mute(instance) or catchup.is_mute(turn, instance):
         return NEVER
     period_ms = turn.state.constants.publish_period
     link = instance.command
@@ -302,6 +335,8 @@ def pong(turn: Turn, link: Link, reply: Reply) -> None:
         link.ok_at = turn.now
         link.ping_since = None
     for owner in link.owners:
+        if isinstance(owner, DataNode) and (error or owner.refusals):
+            refusals.note_denial(turn, owner, "ping", value)
         if isinstance(owner, Master):
             _book_state(turn, owner, is_pong=is_pong, is_loading=error.startswith("LOADING"))
         if owner.is_down:

@@ -8,7 +8,17 @@ code that decides (``detector``, ``election``, ``choice``) would find so at the 
 from __future__ import annotations
 
 from sentinel_py.core import choice, saving
-from sentinel_py.core.model import Failover, Master, Phase, Raft, Replica, Role, State, Wait
+from sentinel_py.core.model import (
+    DataNode,
+    Failover,
+    Master,
+    Phase,
+    Raft,
+    Replica,
+    Role,
+    State,
+    Wait,
+)
 from sentinel_py.values import dataclass
 
 
@@ -34,6 +44,7 @@ def conditions(state: State, master: Master, now: int) -> list[Condition]:
         *([_raft_majority(raft), _raft_leader(state, raft)] if raft else []),
         _turn(master, now),
         _replica(state, master, now),
+        *([_refused(master)] if any(it.refusals for it in master.data_nodes()) else []),
         _failover(state, master, now),
     ]
 
@@ -139,6 +150,33 @@ def _replica(state: State, master: Master, now: int) -> Condition:
 def why_unfit(state: State, replica: Replica, now: int) -> str:
     """What keeps a replica from being promoted; empty when nothing does."""
     return choice.why_unhealthy(state, replica, now) or choice.why_stale(state, replica, now)
+
+
+_ESSENTIAL = {"slaveof", "info", "ping", "auth"}
+"""Without these there is no promotion; whatever else is refused is left out of it."""
+
+
+def _refused(master: Master) -> Condition:
+    """Said where servers have refused us anything; what they would refuse is for doctor to find."""
+    told = [
+        f"{_name(node)} refuses {right} ({text})"
+        for node in master.data_nodes()
+        for right, text in node.refusals.items()
+    ]
+    rights = dict.fromkeys(right for node in master.data_nodes() for right in node.refusals)
+    replicas = master.replicas.values()
+    is_met = not replicas or any(_ESSENTIAL.isdisjoint(it.refusals) for it in replicas)
+    gist = "A failover goes without that" if is_met else "No replica can be told to be a master"
+    lacking = " ".join(f"+{right}" for right in rights if right != "auth")
+    ways = ["set auth-user and auth-pass right"] if "auth" in rights else []
+    if lacking:
+        ways.append(f"give the sentinel's user there {lacking}, or see sentinel rename-command")
+    meaning = f"{gist}: {' and '.join(ways)}."
+    return Condition("refused", ", ".join(told), is_met, meaning)
+
+
+def _name(node: DataNode) -> str:
+    return f"{node.address.host}:{node.address.port}"
 
 
 # The failover itself -----------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from sentinel_py.core import (
 from sentinel_py.core.messages import ErrorReply, FailOver, Level, Refused, Reply
 from sentinel_py.core.model import (
     Address,
+    DataNode,
     Failover,
     Fence,
     Mandate,
@@ -32,7 +33,7 @@ from sentinel_py.core.model import (
     SimulatedFailure,
     Wait,
 )
-from sentinel_py.core.turn import NEVER, Turn
+from sentinel_py.core.turn import NEVER, Turn, master_of
 
 _STALE_WAY_OUT = "SENTINEL FAILOVER with FORCE-STALE promotes one all the same"
 _STOCK_WAY_OUT = "SENTINEL FAILOVER without COORDINATED does not need it to agree"
@@ -188,6 +189,7 @@ def _select(turn: Turn, master: Master, attempt: Failover) -> int:
     chosen = choice.choose(turn, master, takes_stale=attempt.takes_stale)
     if chosen is None:
         _refuse_stale(turn, master)
+        _end_own_failover(turn, master)
         abort(turn, master, "-failover-abort-no-good-slave")
         master.wait = Wait.NO_REPLICA
         return NEVER
@@ -206,6 +208,18 @@ def _refuse_stale(turn: Turn, master: Master) -> None:
     if stale and master.role is Role.REPLICA and lineage.has_own_data(master):
         turn.log(Level.WARNING, f"{master.name} alone has its data, and is made a master again")
         requests.follow_nobody(turn, master)
+
+
+def _end_own_failover(turn: Turn, master: Master) -> None:
+    """Free a master that hands over to a replica which never takes over (FAILOVER ... FORCE).
+
+    It takes no writes until then, and says that it is a replica already, so it counts as down. With
+    nobody else to promote, it is a master again.
+    """
+    if master.is_failing_over and master.command.is_up:
+        turn.notice(Level.WARNING, "+own-failover-aborted", master)
+        requests.call_off(turn, master)
+        requests.ask_info(turn, master)
 
 
 def resume(turn: Turn, master: Master, attempt: Failover, address: Address) -> None:
@@ -315,6 +329,21 @@ def not_promoted(turn: Turn, attempt: Failover) -> None:
     attempt.catch_up = None
     _enter(turn, attempt, Phase.SEND)
     turn.touch(attempt.chosen.master)
+
+
+def promotion_refused(turn: Turn, node: DataNode) -> None:
+    """A server will not be a master: if it was chosen, another replica may be."""
+    master = master_of(node)
+    attempt = master.failover
+    if attempt is None or attempt.phase is not Phase.WAIT_PROMOTION or attempt.is_coordinated:
+        return
+    if attempt.chosen is not node:
+        return
+    abort(turn, master, "-failover-abort-slave-timeout")
+    if choice.choose(turn, master, takes_stale=attempt.takes_stale) is not None:
+        election.try_again(turn, master)
+    else:
+        master.wait = Wait.NO_REPLICA
 
 
 def master_agreed(turn: Turn, master: Master, reply: Reply) -> None:

@@ -21,6 +21,8 @@ REPLICAS_MAX = 1_000
 
 PORT_MAX = 65535
 
+_REPEAT_LOST_MS = 1_000
+
 _ID_LENGTH = 40
 _KEYSPACE = "# Keyspace"  # alone, when there is not a single key
 _DATABASE = re.compile(r"db[0-9]{1,9}", re.ASCII)
@@ -51,6 +53,7 @@ class Report:
     master_port: int = 0
     master_link_up: bool = False
     was_never_linked: bool = False
+    is_failing_over: bool = False
     priority: int = 100
     offset: int = 0
     announced: bool = True
@@ -78,6 +81,8 @@ def parse(text: bytes) -> Report:
                 report.master_port = _number(value)
             case "master_link_status":
                 report.master_link_up = value == "up"
+            case "master_failover_state":
+                report.is_failing_over = value != "no-failover"
             case "slave_priority":
                 report.priority = _number(value)
             case "slave_repl_offset":
@@ -157,6 +162,7 @@ def take_report(turn: Turn, node: DataNode, text: bytes) -> None:
         return
     node.info, node.info_at = text, turn.now
     node.dataset = report.dataset
+    _note_own_failover(turn, node, report)
     turn.touch(node)
     _compare_run_id(turn, node, report)
     if not _keep_one_row(turn, node):
@@ -171,6 +177,16 @@ def take_report(turn: Turn, node: DataNode, text: bytes) -> None:
         _act_on_replica(turn, node)
 
 
+def _note_own_failover(turn: Turn, node: DataNode, report: Report) -> None:
+    """A master in a FAILOVER of its own takes no writes; nobody else would say so."""
+    is_news = node.is_failing_over is not report.is_failing_over
+    node.is_failing_over = report.is_failing_over
+    attempt = master_of(node).failover
+    if is_news and isinstance(node, Master) and not (attempt and attempt.is_coordinated):
+        sign = "+" if report.is_failing_over else "-"
+        turn.notice(Level.WARNING, f"{sign}own-failover", node)
+
+
 def _compare_run_id(turn: Turn, node: DataNode, report: Report) -> None:
     if not report.run_id or report.run_id == node.run_id:
         return
@@ -180,6 +196,8 @@ def _compare_run_id(turn: Turn, node: DataNode, report: Report) -> None:
             node.rebooted_at = turn.now
             turn.touch(node)
     node.run_id, node.run_id_at = report.run_id, turn.now
+    if isinstance(node, Replica):
+        node.corrected_at = None  # what it was told before is forgotten
 
 
 def _keep_one_row(turn: Turn, node: DataNode) -> bool:
@@ -264,6 +282,7 @@ def _act_on_replica(turn: Turn, replica: Replica) -> None:
             failover.not_promoted(turn, attempt)
         return
     if replica.role is Role.MASTER:
+        replica.refused_at = None
         _convert(turn, replica)
     else:
         replica.demote = False
@@ -314,6 +333,11 @@ def _fix_master(turn: Turn, replica: Replica) -> None:
     wait_ms = master.options.failover_timeout_ms
     followed = _followed(turn, replica)
     if identity.is_masters(turn, master, followed):
+        replica.corrected_at = None
+        if replica.refused_at is None or replica.config_changed_at > replica.refused_at:
+            # It has obeyed since then, us or another sentinel.
+            replica.refused_at = None
+            replica.refusals.pop("slaveof", None)
         return
     if replica.reconf is not Reconf.NONE or not _looks_sane(turn, master):
         return
@@ -338,12 +362,13 @@ def _followed(turn: Turn, replica: Replica) -> Address:
 def _correct(turn: Turn, replica: Replica, event: str) -> None:
     """Tell a replica whom to follow; one that does not obey is told again after a while only.
 
-    Each time costs its clients their connections, and the INFO that comes with it would make a
-    loop as fast as the network.
+    Each time costs its clients their connections, those of other sentinels among them, who would
+    each tell it again at once over a new one. What was lost with the connection is repeated sooner.
     """
     told_at = replica.corrected_at
-    period_ms = turn.state.constants.info_period
-    if told_at is not None and replica.command.up_at <= told_at and turn.now < told_at + period_ms:
+    was_lost = replica.order is not None and told_at is not None and replica.command.up_at > told_at
+    period_ms = _REPEAT_LOST_MS if was_lost else turn.state.constants.info_period
+    if told_at is not None and turn.now < told_at + period_ms:
         return
     tell = failover.demote if replica.demote else requests.follow
     if tell(turn, replica):

@@ -47,6 +47,8 @@ class Ask(Enum):
     """What a request on a link was for, so that its reply finds its reader."""
 
     FORGET = "forget"  # the reply changes nothing
+    LOGIN = "auth"
+    FOLLOW = "slaveof"
     PING = "ping"
     INFO = "info"
     HELLO = "hello"
@@ -59,11 +61,15 @@ class Ask(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One command for a link. ``master`` names whom an ``Ask.DOWN`` was about."""
+    """One command for a link. ``master`` names whom an ``Ask.DOWN`` was about.
+
+    ``right`` is what a user needs for it, as ACL rules name it, where a refusal is told.
+    """
 
     args: tuple[str, ...]
     ask: Ask = Ask.FORGET
     master: str = ""
+    right: str = ""
 
 
 # Inputs ------------------------------------------------------------------------------------------
@@ -80,6 +86,10 @@ class LinkUp:
 
     link: int
     local_ip: str
+
+
+NO_SUBSCRIPTION = "no subscription: "
+"""What the reason of a LinkDown begins with where the server has refused to let us subscribe."""
 
 
 @dataclass(frozen=True, slots=True)

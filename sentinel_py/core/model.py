@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sentinel_py.values import dataclass
 
 if TYPE_CHECKING:
-    from sentinel_py.core.messages import Monitor
+    from sentinel_py.core.messages import Monitor, Request
 
 MAX_EPOCH = 2**63 - 1
 """What files and the wire can hold."""
@@ -79,6 +79,7 @@ class Link:
     pinged_at: int | None = None
     local_ip: str = ""
     pending: int = 0
+    fruitless: int = 0  # connections in a row that came up and brought nothing
 
     @property
     def is_up(self) -> bool:
@@ -136,6 +137,16 @@ class Fence:
     is_ending: bool = False  # it is to end, and the master cannot be told yet
 
 
+@dataclass(slots=True)
+class FollowOrder:
+    """An order to follow somebody, or nobody, while its answers are awaited."""
+
+    change: tuple[str, ...]  # of its role, in the words of the order
+    awaited: deque[Request]
+    queued: tuple[str, ...]  # what users need for what is in the transaction, in its order
+    refused: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True, eq=False)
 class Instance:
     """What masters, replicas and peers have in common. ``down_at`` outlives ``is_down``."""
@@ -169,6 +180,10 @@ class DataNode(Instance):
     dataset: Dataset | None = None
     fence: Fence = field(default_factory=Fence)
     script_killed: bool = False
+    is_failing_over: bool = False  # by a FAILOVER of its own, in which it takes no writes
+    order: FollowOrder | None = None  # one that was not answered yet
+    refusals: dict[str, str] = field(default_factory=dict)  # by right, in the server's words
+    refused_at: int | None = None  # when it refused to be a master
 
     def links(self) -> tuple[Link, Link]:
         return self.command, self.channel

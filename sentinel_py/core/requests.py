@@ -5,12 +5,27 @@ Every first word passes through the master's ``rename-command`` table, except to
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import replace
+
 from sentinel_py.core import identity
 from sentinel_py.core.messages import Ask, Request
-from sentinel_py.core.model import DataNode, Instance, Link, LinkKind, Master, Peer, Replica, State
+from sentinel_py.core.model import (
+    DataNode,
+    FollowOrder,
+    Instance,
+    Link,
+    LinkKind,
+    Master,
+    Peer,
+    Replica,
+    State,
+)
 from sentinel_py.core.turn import Turn, master_of
 
 HELLO_CHANNEL = "__sentinel__:hello"
+
+TO_NOBODY = ("NO", "ONE")
 
 _PING = Request(("PING",), Ask.PING)
 
@@ -36,7 +51,7 @@ def _login(state: State, instance: Instance) -> list[Request]:
         user, password = None, settings.own_pass
     if not password:
         return []
-    return [_command(instance, "AUTH", *([user] if user else []), password)]
+    return [_command(instance, "AUTH", *([user] if user else []), password, ask=Ask.LOGIN)]
 
 
 def ping(turn: Turn, instance: Instance) -> None:
@@ -110,21 +125,57 @@ def follow(turn: Turn, replica: Replica) -> bool:
 def follow_nobody(turn: Turn, node: DataNode) -> None:
     """Make a node a master, and ask in the same write what came of it."""
     if node.command.is_up:
-        _slaveof(turn, node, "NO", "ONE")
+        _slaveof(turn, node, *TO_NOBODY)
 
 
 def _slaveof(turn: Turn, node: DataNode, *target: str) -> None:
-    """The kills make the node's clients ask again who is master; they spare our own link."""
-    turn.send(
-        node.command,
-        _command(node, "MULTI"),
-        _command(node, "SLAVEOF", *target),
-        _command(node, "CONFIG", "REWRITE"),
-        _command(node, "CLIENT", "KILL", "TYPE", "normal"),
-        _command(node, "CLIENT", "KILL", "TYPE", "pubsub"),
-        _command(node, "EXEC"),
-    )
+    """The kills make the node's clients ask again who is master; they spare our own link.
+
+    What the server answers is read in `refusals`. While it is in a FAILOVER of its own it follows
+    nobody else: that is ended first.
+    """
+    if node.is_failing_over:
+        turn.send(node.command, _command(node, "FAILOVER", "ABORT"))
+    steps = [_step(node, "SLAVEOF", *target), *_what_comes_with_it(node)]
+    rights = tuple(step.right for step in steps)
+    steps = [_step(node, "MULTI"), *steps, _step(node, "EXEC")]
+    node.order = FollowOrder(target, deque(steps), rights)
+    turn.send(node.command, *steps)
     ask_info(turn, node)
+
+
+def follow_plainly(turn: Turn, node: DataNode, order: FollowOrder) -> None:
+    """Give an order again that was undone for what is refused of it: without that, step by step.
+
+    What has changed since the order left is looked at as if it were a new one.
+    """
+    if "exec" in order.refused:
+        turn.send(node.command, _command(node, "DISCARD"))
+    order.awaited.clear()
+    master = master_of(node)
+    followed = (turn.state.shown(master.address), str(master.address.port))
+    is_current = isinstance(node, Replica) and order.change == followed
+    if order.change != TO_NOBODY and not (is_current and identity.may_follow(node, master)):
+        return
+    steps = [_step(node, "SLAVEOF", *order.change), *_what_comes_with_it(node)]
+    order.awaited.extend(step for step in steps if step.right not in order.refused)
+    turn.send(node.command, *order.awaited)
+    ask_info(turn, node)
+
+
+def _what_comes_with_it(node: DataNode) -> list[Request]:
+    return [
+        _step(node, "CONFIG", "REWRITE"),
+        _step(node, "CLIENT", "KILL", "TYPE", "normal"),
+        _step(node, "CLIENT", "KILL", "TYPE", "pubsub"),
+    ]
+
+
+def _step(node: DataNode, name: str, *args: str) -> Request:
+    """A part of an order to follow somebody, with the right that it takes."""
+    has_subcommands = name in ("CONFIG", "CLIENT")
+    right = f"{name}|{args[0]}" if has_subcommands else name
+    return replace(_command(node, name, *args, ask=Ask.FOLLOW), right=right.lower())
 
 
 def hand_over(turn: Turn, master: Master, successor: Replica) -> bool:

@@ -256,6 +256,7 @@ def trade_places(turn: Turn, master: Master, replica: Replica) -> None:
     old.info_asked_at = master.info_asked_at
     old.hello_at, old.hello_asked_at = master.hello_at, master.hello_asked_at
     old.down_at, old.fence = master.down_at, master.fence
+    _copy_obedience(master, old)
 
     master.address = replica.address
     master.command, master.channel = replica.command, replica.channel
@@ -264,10 +265,17 @@ def trade_places(turn: Turn, master: Master, replica: Replica) -> None:
     master.run_id, master.info, master.info_at = replica.run_id, replica.info, replica.info_at
     master.info_asked_at, master.fence = replica.info_asked_at, replica.fence
     master.hello_at, master.hello_asked_at = replica.hello_at, replica.hello_asked_at
+    _copy_obedience(replica, master)
     master.command.ping_since = None if replica.command.is_up else turn.now
     replica.due_at = None
     for instance in (master, old):
         turn.touch(instance)
+
+
+def _copy_obedience(source: DataNode, target: DataNode) -> None:
+    """What a server does of what it is told is the server's, wherever it is listed."""
+    target.is_failing_over, target.order = source.is_failing_over, source.order
+    target.refusals, target.refused_at = source.refusals, source.refused_at
 
 
 def _take_over(node: DataNode) -> None:

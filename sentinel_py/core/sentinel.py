@@ -18,11 +18,13 @@ from sentinel_py.core import (
     info,
     leave,
     orders,
+    refusals,
     roster,
     saving,
     snapshot,
 )
 from sentinel_py.core.messages import (
+    NO_SUBSCRIPTION,
     Ask,
     ChannelMessage,
     Committed,
@@ -33,6 +35,7 @@ from sentinel_py.core.messages import (
     DownQuestion,
     DownReport,
     Effect,
+    ErrorReply,
     FailOver,
     Flush,
     Input,
@@ -175,6 +178,9 @@ def _link_down(turn: Turn, event: LinkDown) -> None:
     if link := turn.state.links.get(event.link):
         to = link.owners[0].address
         turn.log(Level.DEBUG, f"Link {link.kind.value} of {to.host}:{to.port}: {event.reason}")
+        refused = event.reason.removeprefix(NO_SUBSCRIPTION)
+        if refused != event.reason:
+            refusals.note_denial(turn, link.owners[0], "subscribe", ErrorReply(refused))
         detector.link_down(turn, link)
 
 
@@ -199,6 +205,7 @@ def _read_nothing(_turn: Turn, _owners: list[Instance], _reply: Reply) -> None:
 def _read_info(turn: Turn, owners: list[Instance], reply: Reply) -> None:
     node = owners[0]
     assert isinstance(node, DataNode)
+    refusals.note_denial(turn, node, "info", reply.value)
     if isinstance(reply.value, bytes):
         info.take_report(turn, node, reply.value)
 
@@ -207,6 +214,7 @@ def _read_hello(turn: Turn, owners: list[Instance], reply: Reply) -> None:
     owner = _asked_about(turn, owners, reply)
     if owner is not None:
         owner.hello_asked_at = None
+        refusals.note_denial(turn, owner, "publish", reply.value)
         if isinstance(reply.value, int):
             owner.hello_at = turn.now
 
@@ -235,6 +243,8 @@ def _read_hand_over(turn: Turn, owners: list[Instance], reply: Reply) -> None:
 def _channel_message(turn: Turn, event: ChannelMessage) -> None:
     if link := turn.state.links.get(event.link):
         link.heard_at = turn.now
+        if isinstance(owner := link.owners[0], DataNode):
+            owner.refusals.pop("subscribe", None)
         if turn.state.myid not in event.payload:
             hello.receive(turn, event.payload)
 
@@ -277,6 +287,8 @@ _ORDERS: dict[type, Callable[[Turn, Any], None]] = {
 
 _READERS: dict[Ask, Callable[[Turn, list[Instance], Reply], None]] = {
     Ask.FORGET: _read_nothing,
+    Ask.LOGIN: refusals.take_login,
+    Ask.FOLLOW: refusals.take_answer,
     Ask.INFO: _read_info,
     Ask.HELLO: _read_hello,
     Ask.DOWN: _read_down,

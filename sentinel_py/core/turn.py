@@ -160,6 +160,7 @@ class Turn:
         for link in links_of(instance):
             link.tried_at = None
             self.close(link)
+            link.fruitless = 0
 
     def crash_if_told(self, failure: SimulatedFailure) -> None:
         if failure in self.state.simulated_failures:
@@ -168,6 +169,9 @@ class Turn:
 
 def mark_down(link: Link) -> None:
     """Book a lost connection: everything asked on it stays unanswered."""
+    if link.is_up:
+        good_at = link.heard_at if link.kind is LinkKind.CHANNEL else link.ok_at
+        link.fruitless = link.fruitless + 1 if good_at < link.up_at else 0
     link.state = LinkState.DOWN
     link.pending = 0
     if link.kind is LinkKind.CHANNEL:

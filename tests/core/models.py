@@ -39,7 +39,10 @@ class RedisModel:
     sync_ms: int = 0
     linked: int = 1  # no: not yet since its start, and INFO says that in a way of its own
     link_lost_at: int | None = None
-    queued: list[tuple[str, ...]] = field(default_factory=list)
+    queued: list[tuple[str, ...]] | None = None  # in a transaction
+    refuses: str = ""  # rights that the sentinel's user lacks, as ACL rules name them
+    is_spoilt: bool = False  # the transaction
+    failing_over: int = 0  # 1: it is in a FAILOVER of its own, and follows nobody else
     others: list[tuple[str, int]] = field(default_factory=list)  # more addresses that lead here
     told: tuple[str, int] | None = None  # what it announces to its master
 
@@ -70,6 +73,8 @@ class RedisModel:
             lines.append("role:master")
         else:
             lines += self._replica_lines(now, master_is_up and now >= self.synced_at)
+        if self.failing_over:
+            lines.append("master_failover_state:failover-in-progress")
         if self.replid:
             lines += self._data_lines()
         for number, replica in enumerate(replicas):
@@ -118,26 +123,57 @@ class RedisModel:
         """
         if args[0] == "PING":
             return self.ping_reply, False
-        if not self.obeys:
-            return ErrorReply("NOPERM no permissions"), False
+        if args[0] == "EXEC" and self.is_spoilt:
+            self.queued, self.is_spoilt = None, False
+            return ErrorReply("EXECABORT Transaction discarded because of previous errors."), False
+        if not self.obeys or _right(args) in self.refuses.split(","):
+            denial = f"NOPERM no permissions to run '{_right(args)}'"
+            if args[0] == "EXEC":
+                self.queued = None
+                denial = f"EXECABORT Transaction discarded because of: {denial}"
+            self.is_spoilt = self.queued is not None
+            return ErrorReply(denial), False
         if args[:2] == ("CLIENT", "PAUSE") and not self.pauses:
             return ErrorReply("ERR Unknown subcommand or wrong number of arguments"), False
         if args[:2] in (("CLIENT", "PAUSE"), ("CLIENT", "UNPAUSE")):
             return OK, False
         if args[0] == "MULTI":
-            self.queued.clear()
+            self.queued = []
+        elif args[0] == "EXEC" and self.queued is not None:
+            results = [self._run(command, now) for command in self.queued]
+            kills, self.queued = any(it[:2] == _KILL for it in self.queued), None
+            return results, kills
+        elif args[0] == "DISCARD":
+            self.queued, self.is_spoilt = None, False
         elif args[0] == "EXEC":
-            for command in self.queued:
-                self._run(command, now)
-            return [OK] * len(self.queued), True
-        elif args[0] in ("SLAVEOF", "CONFIG", "CLIENT"):
+            return ErrorReply("ERR EXEC without MULTI"), False
+        elif args[0] in ("SLAVEOF", "CONFIG", "CLIENT", "FAILOVER"):
+            if self.queued is None:
+                return self._run(args, now), args[:2] == _KILL
             self.queued.append(args)
+            return b"QUEUED", False
         return (1 if args[0] == "PUBLISH" else OK), False
 
-    def _run(self, command: tuple[str, ...], now: int) -> None:
+    def _run(self, command: tuple[str, ...], now: int) -> Value:
+        if command == ("FAILOVER", "ABORT"):
+            if not self.failing_over:
+                return ErrorReply("ERR No failover in progress.")
+            self.failing_over = 0
+            self.follow(None, now)
         if command[0] == "SLAVEOF":
+            if self.failing_over:
+                return ErrorReply("ERR REPLICAOF not allowed while failing over.")
             to_nobody = command[1:] == ("NO", "ONE")
             self.follow(None if to_nobody else (command[1], int(command[2])), now)
+        return OK
+
+
+_KILL = ("CLIENT", "KILL")
+
+
+def _right(args: tuple[str, ...]) -> str:
+    has_subcommands = args[0] in ("CONFIG", "CLIENT")
+    return "|".join(args[:2] if has_subcommands else args[:1]).lower()
 
 
 @dataclass(eq=False)

@@ -398,7 +398,7 @@ class Stage:
                 node.vote = None if value == "first" else self.fixed_vote(value)
             elif key == "told":
                 node.told = (value, node.port)
-            elif key in ("host", "replid", "replid2"):
+            elif key in ("host", "replid", "replid2", "refuses"):
                 setattr(node, key, value)
             else:
                 assert hasattr(node, key), key
