@@ -69,7 +69,7 @@ def take_answer(turn: Turn, owners: list[Instance], reply: Reply) -> None:
     order = node.order if isinstance(node, DataNode) else None
     if not isinstance(node, DataNode) or order is None or not order.awaited:
         return
-    if order.awaited[0] is not reply.request:
+    if order.awaited[0] != reply.request:
         return  # of an order that another one has followed
     order.awaited.popleft()
     is_undone = _book(order, reply)

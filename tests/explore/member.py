@@ -180,7 +180,7 @@ class Members:
         while (at := max(act.core.wake_at, act.now)) < until:
             act.now = at
             act.feed(Wake())
-            if act.outs or act.told != standing.told:
+            if act.leaves_anything or act.told != standing.told:
                 return at, None
         return until, self.frozen(act.core)
 
@@ -233,6 +233,11 @@ class _Act:
 
     def thaw(self, core):
         self.core = self._members.store.thaw(core, _DICE[self._member])
+
+    @property
+    def leaves_anything(self):
+        """Whether others can see anything of it; what is sent is put together at the end."""
+        return bool(self.outs or self._batches)
 
     def end(self):
         number = self._members.table.number
