@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 from sentinel_py import daemon, faults, tasks
 from sentinel_py.config import config
 from sentinel_py.config.settings import ServerSettings
+from sentinel_py.core import members
 from sentinel_py.core.messages import (
     AskConsent,
     Consent,
@@ -480,7 +481,7 @@ def _status(state: State, master: Master) -> MasterStatus:
         is_agreed_down=master.is_odown,
         is_failing_over=master.failover is not None,
         replicas=tuple(endpoint(replica) for replica in master.replicas.values()),
-        sentinels=master.voters,
+        sentinels=members.voters(state, master),
         quorum=master.options.quorum,
         config_epoch=master.config_epoch,
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sentinel_py.core import chronicle, election, failover, orders, snapshot
+from sentinel_py.core import chronicle, election, failover, members, orders, snapshot
 from sentinel_py.core.ledger import (
     Ballot,
     Choice,
@@ -52,7 +52,10 @@ TICKETS_MAX = 10_000
 
 _NOT_DONE = "No majority of the Raft cluster can be reached, nothing was changed"
 _NOT_KNOWN = "No majority of the Raft cluster has answered in time, the change may still come"
-_SHARED_SETTINGS = ("resolve-hostnames", "announce-hostnames", "sentinel-user", "sentinel-pass")
+_SHARED_SETTINGS = (
+    *("resolve-hostnames", "announce-hostnames", "sentinel-user", "sentinel-pass"),
+    "raft-count-outsiders",
+)
 
 
 def _raft(turn: Turn) -> Raft:
@@ -104,6 +107,8 @@ def proposal_ended(turn: Turn, event: ProposalEnded) -> None:
     _forget_proposal(turn, event.entry_id)
     if raft.lead_entry == event.entry_id:
         raft.lead_entry = None
+    if raft.floor_entry == event.entry_id:
+        raft.floor_entry = None
     if ticket := raft.tickets.pop(event.entry_id, 0):
         text = _NOT_DONE if event.certain else _NOT_KNOWN
         turn.answer(ticket, Refused(text, "NOQUORUM"))
@@ -139,7 +144,8 @@ def view_changed(turn: Turn, view: RaftView) -> None:
     """
     raft = _raft(turn)
     was_leading = raft.leads
-    raft.members, raft.leader, raft.term = view.members, view.leader, view.term
+    _take_members(turn, raft, view)
+    raft.leader, raft.term, raft.trouble = view.leader, view.term, view.trouble
     if raft.has_majority != view.has_majority:
         raft.lost_at = None if view.has_majority else turn.now
     raft.has_majority = view.has_majority
@@ -152,9 +158,30 @@ def view_changed(turn: Turn, view: RaftView) -> None:
             for master in turn.state.masters.values():
                 _lay_down(turn, master)
     elif not raft.leads and raft.lead_entry is None:
-        raft.lead_entry = propose(turn, Command("lead", (turn.state.myid,)))
+        raft.lead_entry = _ask_for_lead(turn)
     if view.leader is not None and view.has_majority:
         _share_masters(turn)
+        _raise_floor(turn, raft)
+
+
+def _take_members(turn: Turn, raft: Raft, view: RaftView) -> None:
+    """Have the members as peers of all masters; who is none any more votes nowhere."""
+    gone = tuple(it for it in raft.members if it not in view.members) if view.members else ()
+    addresses = {it: Address(host, port, ip) for it, host, port, ip in view.addresses}
+    if raft.members == view.members and raft.addresses == addresses:
+        return
+    raft.members, raft.addresses = view.members, addresses
+    members.changed(turn, gone)
+
+
+def _raise_floor(turn: Turn, raft: Raft) -> None:
+    """Have the log begin behind the epochs of the time before it, in which we may have voted."""
+    if raft.floor_epoch > turn.state.current_epoch and raft.floor_entry is None:
+        raft.floor_entry = propose(turn, Command("epoch", (str(raft.floor_epoch),)))
+
+
+def _ask_for_lead(turn: Turn) -> str:
+    return propose(turn, Command("lead", (turn.state.myid,)))
 
 
 def _confirm_lead(turn: Turn, entry_id: str) -> None:
@@ -171,6 +198,8 @@ def attend(turn: Turn, master: Master) -> None:
     """As leader, see to it that what has ended is logged and what was left is taken up."""
     raft = turn.state.raft
     mandate = master.mandate
+    if raft and raft.has_lease and not raft.leads and raft.lead_entry is None:
+        raft.lead_entry = _ask_for_lead(turn)  # that before has ended unknown
     if raft is None or not raft.leads or master.proposed or master.failover or mandate is None:
         return
     if mandate.is_over:
@@ -223,8 +252,12 @@ def _share_masters(turn: Turn) -> None:
 
 
 def claim(turn: Turn, master: Master, *, forced: bool, coordinated: bool = False) -> None:
-    """Ask for the lead of a failover in a new epoch."""
-    epoch = turn.state.current_epoch + 1
+    """Ask for the lead of a failover in a new epoch.
+
+    Where outsiders vote, it is one that is new to them, too: they refuse any other.
+    """
+    outside = [peer.told_epoch for peer in members.counted(turn.state, master)]
+    epoch = max([turn.state.current_epoch, *outside]) + 1
     propose_step(turn, master, Claim(master.name, epoch, turn.state.myid, forced, coordinated))
 
 
@@ -298,7 +331,7 @@ def _apply_switch(turn: Turn, entry: Switch, _ticket: int) -> None:
     mandate = master.mandate if master else None
     if master is None or mandate is None or mandate.epoch != entry.epoch:
         return
-    if entry.epoch <= master.config_epoch:
+    if mandate.switched:
         return
     election.raise_epoch(turn, entry.epoch, master)
     failover.complete(turn, master, entry.epoch, Address(entry.host, entry.port, entry.ip))
@@ -319,14 +352,26 @@ def propose_switch(turn: Turn, master: Master, epoch: int, address: Address) -> 
     propose_step(turn, master, Switch(master.name, epoch, address.host, address.port, address.ip))
 
 
+def propose_follow(turn: Turn, master: Master, epoch: int, address: Address) -> None:
+    """Have all members take over a switch that was made outside of the log."""
+    words = master.name, str(epoch), address.host, str(address.port), address.ip
+    propose_step(turn, master, Command("follow", words))
+
+
 # Votes for sentinels outside ---------------------------------------------------------------------
 
 
 def vote(turn: Turn, master: Master, question: DownQuestion) -> None:
-    """Cast the members' vote for an outside candidate through the log, then answer."""
+    """Cast the members' vote for an outside candidate through the log, then answer.
+
+    An outsider that counts for nothing gets none, and nobody does in an epoch of the time before
+    the log, in which this member may have voted for somebody else.
+    """
     raft = _raft(turn)
-    fresh = question.epoch > master.leader_epoch and turn.state.believes(question.epoch)
-    if not fresh or not raft.has_majority or master.ballot is not None:
+    fresh = question.epoch > max(master.leader_epoch, raft.floor_epoch)
+    fresh = fresh and turn.state.believes(question.epoch)
+    may_vote = members.is_in_cluster(turn.state) and turn.state.settings.raft_count_outsiders
+    if not (fresh and may_vote and raft.has_majority) or master.ballot is not None:
         turn.answer(question.ticket, _answer_as_of_now(turn, master))
         return
     ballot = Ballot(master.name, question.epoch, question.candidate)
@@ -426,12 +471,37 @@ def _apply_set(turn: Turn, words: Sequence[str], ticket: int) -> None:
     orders.set_options(turn, SetOptions(ticket, words[0], tuple(words[1:])))
 
 
+def _apply_epoch(turn: Turn, words: Sequence[str], _ticket: int) -> None:
+    """Begin behind this epoch: one member has known it before there was a log."""
+    epoch = int(words[0])
+    if turn.state.believes(epoch):
+        election.raise_epoch(turn, epoch)
+
+
+def _apply_follow(turn: Turn, words: Sequence[str], _ticket: int) -> None:
+    """Take over a switch that was made outside of the log, and that the leader has judged.
+
+    The words are the master's name, the config epoch, and host, port and ip of its address.
+    """
+    name, epoch_text, host, port, ip = words
+    master, epoch = turn.state.masters.get(name), int(epoch_text)
+    if master is None or epoch <= master.config_epoch or not turn.state.believes(epoch):
+        return
+    election.raise_epoch(turn, epoch, master)
+    master.config_epoch = epoch
+    address = Address(host, int(port), ip)
+    if not master.address.same_as(address):
+        failover.switch(turn, master, address, as_leader=False)
+
+
 def _apply_adopt(turn: Turn, words: Sequence[str], _ticket: int) -> None:
     snapshot.adopt(turn, words[0])
 
 
 _COMMANDS: dict[str, Callable[[Turn, Sequence[str], int], None]] = {
     "lead": lambda _turn, _words, _ticket: None,
+    "epoch": _apply_epoch,
+    "follow": _apply_follow,
     "adopt": _apply_adopt,
     "monitor": _apply_monitor,
     "force-stale": _apply_force_stale,

@@ -15,7 +15,16 @@ from collections import Counter
 from operator import itemgetter
 from zlib import crc32
 
-from sentinel_py.core import choice, consensus, failover, leave, requests, rescue, saving
+from sentinel_py.core import (
+    choice,
+    consensus,
+    failover,
+    leave,
+    members,
+    requests,
+    rescue,
+    saving,
+)
 from sentinel_py.core.messages import DownAnswer, DownQuestion, DownReport, Level, Reply, Tell
 from sentinel_py.core.model import Failover, Master, Peer, Phase, State, Wait
 from sentinel_py.core.roster import look_up
@@ -81,7 +90,7 @@ def ask_peers(turn: Turn, master: Master, *, apart_ms: int) -> None:
     A peer that was asked less than ``apart_ms`` ago is left alone.
     """
     has_failed = master.is_down or rescue.is_candidate(turn.state, master)
-    for peer in master.peers.values() if has_failed else ():
+    for peer in members.counted(turn.state, master) if has_failed else ():
         if _is_member(turn, peer):
             if peer.told_at is None or turn.now >= peer.told_at + apart_ms:
                 _report(turn, peer)
@@ -93,7 +102,7 @@ def ask_peers(turn: Turn, master: Master, *, apart_ms: int) -> None:
 
 def _is_member(turn: Turn, peer: Peer) -> bool:
     """Fellow members of the Raft cluster are told what we see; their votes come by the log."""
-    return turn.state.raft is not None and peer.run_id in turn.state.raft.members
+    return members.is_member(turn.state, peer.run_id)
 
 
 def tell_members(turn: Turn, master: Master) -> None:
@@ -224,7 +233,7 @@ def check_odown(turn: Turn, master: Master) -> None:
     """
     quorum = master.options.quorum
     raft = turn.state.raft
-    seen = master.is_down + sum(peer.says_down for peer in master.peers.values())
+    seen = master.is_down + sum(it.says_down for it in members.counted(turn.state, master))
     is_odown = seen >= quorum and (master.is_down or (raft is not None and raft.leads))
     if is_odown == master.is_odown or turn.state.is_tilted:
         return
@@ -249,13 +258,23 @@ def answer(turn: Turn, question: DownQuestion) -> None:
         turn.answer(question.ticket, DownAnswer(False, None, 0))
         return
     down = master.is_down and not turn.state.is_tilted
-    if question.candidate == "*" or _is_new_and_well(turn, master):
+    if not _is_candidate(master, question.candidate) or _is_new_and_well(turn, master):
         turn.answer(question.ticket, DownAnswer(down, None, 0))
     elif turn.state.raft is not None:
         consensus.vote(turn, master, question)
     else:
         cast_vote(turn, master, question.epoch, question.candidate)
         turn.answer(question.ticket, DownAnswer(down, master.leader, master.leader_epoch))
+
+
+def _is_candidate(master: Master, run_id: str) -> bool:
+    """Return whether this is the id of a sentinel that may stand for election; ``*`` is nobody's.
+
+    A vote binds us for twice the failover-timeout. Anybody can ask for one; it is given to peers
+    that we know and are connected to, which a sentinel that watches this master is.
+    """
+    peer = master.peers.get(run_id)
+    return peer is not None and peer.command.is_up
 
 
 def _find(turn: Turn, question: DownQuestion) -> Master | None:
@@ -352,8 +371,8 @@ def count_votes(turn: Turn, master: Master) -> None:
     attempt = master.failover
     if attempt is None or attempt.phase is not Phase.WAIT_START or turn.state.is_tilted:
         return
-    votes = _tally(master, attempt)
-    needed = max(master.majority, master.options.quorum)
+    votes = _tally(turn.state, master, attempt)
+    needed = max(members.majority(turn.state, master), master.options.quorum)
     favourite, count = max(votes.items(), key=itemgetter(1), default=("", 0))
     if count >= needed and favourite == turn.state.myid:
         failover.elected(turn, master, attempt)
@@ -365,8 +384,8 @@ def count_votes(turn: Turn, master: Master) -> None:
         try_again(turn, master)
 
 
-def _tally(master: Master, attempt: Failover) -> Counter[str]:
-    voters: list[Master | Peer] = [master, *master.peers.values()]
+def _tally(state: State, master: Master, attempt: Failover) -> Counter[str]:
+    voters: list[Master | Peer] = [master, *members.counted(state, master)]
     return Counter(v.leader for v in voters if v.leader and v.leader_epoch == attempt.epoch)
 
 
@@ -378,7 +397,7 @@ def _is_over(turn: Turn, master: Master, attempt: Failover) -> bool:
     """
     within_reach = [
         peer
-        for peer in master.peers.values()
+        for peer in members.counted(turn.state, master)
         if _is_within_reach(peer) and not _is_member(turn, peer)
     ]
     if any(peer.asked_at is not None or peer.answered_at is None for peer in within_reach):

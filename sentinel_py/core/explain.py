@@ -7,7 +7,7 @@ code that decides (``detector``, ``election``, ``choice``) would find so at the 
 
 from __future__ import annotations
 
-from sentinel_py.core import choice, saving
+from sentinel_py.core import choice, members, saving
 from sentinel_py.core.model import (
     DataNode,
     Failover,
@@ -37,7 +37,7 @@ def conditions(state: State, master: Master, now: int) -> list[Condition]:
     raft = state.raft
     return [
         _down(master, now),
-        _quorum(master),
+        _quorum(state, master),
         _tilt(state, now),
         _voters(state, master),
         *([_saved(state, master, now)] if state.save_trouble else []),
@@ -67,9 +67,10 @@ def _why_down(master: Master) -> str:
     return ", it is loading its data" if master.loading_at is not None else ""
 
 
-def _quorum(master: Master) -> Condition:
-    seen = master.is_down + sum(peer.says_down for peer in master.peers.values())
-    value = f"{seen} of {master.voters} sentinels, quorum {master.options.quorum}"
+def _quorum(state: State, master: Master) -> Condition:
+    seen = master.is_down + sum(it.says_down for it in members.counted(state, master))
+    known = members.voters(state, master)
+    value = f"{seen} of {known} sentinels, quorum {master.options.quorum}"
     if master.emptied_at is not None and not master.is_odown:
         return Condition("quorum", value, True, "An empty restart needs no quorum.")
     if master.is_odown:
@@ -86,10 +87,10 @@ def _tilt(state: State, now: int) -> Condition:
 
 
 def _voters(state: State, master: Master) -> Condition:
-    usable = sum(not peer.is_down for peer in master.peers.values())
+    usable = sum(not peer.is_down for peer in members.counted(state, master))
     usable += saving.may_vote(state, master)
-    needed = max(master.majority, master.options.quorum)
-    value = f"{usable} of {master.voters} sentinels usable, {needed} needed"
+    needed = max(members.majority(state, master), master.options.quorum)
+    value = f"{usable} of {members.voters(state, master)} sentinels usable, {needed} needed"
     if usable >= needed:
         return Condition("voters", value, True, "A failover can be authorized.")
     return Condition("voters", value, False, "Too few sentinels can be reached to authorize one.")
@@ -107,6 +108,8 @@ def _raft_majority(raft: Raft) -> Condition:
     if raft.has_majority:
         return Condition("raft-majority", value, True, "The Raft cluster can decide.")
     meaning = "This member does not reach a majority of the Raft cluster."
+    if raft.trouble:
+        value = f"{value}; {raft.trouble}"
     return Condition("raft-majority", value, False, meaning)
 
 

@@ -15,6 +15,7 @@ from sentinel_py.core import (
     election,
     fencing,
     lineage,
+    members,
     requests,
     roster,
 )
@@ -95,7 +96,7 @@ def begin(turn: Turn, master: Master, epoch: int, *, forced: bool) -> Failover:
     election.ask_peers(turn, master, apart_ms=0)
     if forced or not master.is_down:
         requests.refresh_replicas(turn, master)
-    if forced:
+    if forced or members.is_elected_by_claim(turn.state):
         elected(turn, master, attempt)
     else:
         election.count_votes(turn, master)

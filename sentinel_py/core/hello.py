@@ -6,7 +6,7 @@ config epoch of the master. It comes through data nodes' hello channel and by di
 
 from __future__ import annotations
 
-from sentinel_py.core import election, failover, requests, roster
+from sentinel_py.core import consensus, election, failover, members, requests, roster
 from sentinel_py.core.messages import Level
 from sentinel_py.core.model import MAX_EPOCH, Address, Master, Peer, State
 from sentinel_py.core.turn import Turn
@@ -72,6 +72,9 @@ def receive(turn: Turn, payload: str) -> None:
     master = turn.state.masters.get(hello.master)
     if master is None:
         return
+    if members.is_in_cluster(turn.state):
+        _receive_as_member(turn, master, hello, payload)
+        return
     peer = _peer_of(turn, master, hello)
     election.raise_epoch(turn, hello.epoch, master)
     if peer is None:
@@ -85,6 +88,37 @@ def receive(turn: Turn, payload: str) -> None:
         requests.say_hello(turn, peer)
 
 
+def _receive_as_member(turn: Turn, master: Master, hello: Hello, payload: str) -> None:
+    """Take note of a hello where the log decides: it moves no address, no epoch and no member.
+
+    Anybody can publish one in a member's name. Of an outsider it is kept where he is and, if the
+    operator lets outsiders count, which switch he has seen: the leader judges that.
+    """
+    if members.is_member(turn.state, hello.run_id):
+        peer = master.peers.get(hello.run_id)
+    else:
+        peer = _peer_of(turn, master, hello)
+    if peer is None:
+        return
+    peer.heard_at = turn.now
+    peer.last_hello = payload
+    peer.told_epoch = hello.epoch
+    is_counted_outsider = members.counts(turn.state, peer) and not members.is_member(
+        turn.state, hello.run_id
+    )
+    if is_counted_outsider and hello.config_epoch > master.config_epoch:
+        _hear_of_switch(turn, master, hello)
+
+
+def _hear_of_switch(turn: Turn, master: Master, hello: Hello) -> None:
+    """As leader, have the log take over a switch that an outsider has made."""
+    address = roster.look_up(turn.state, hello.master_host, hello.master_port)
+    raft = turn.state.raft
+    if raft is None or not raft.leads or master.mandate or master.failover or address is None:
+        return
+    consensus.propose_follow(turn, master, hello.config_epoch, address)
+
+
 def _is_ours(state: State, hello: Hello) -> bool:
     """Whether we have said this ourselves, maybe long ago and under another id.
 
@@ -96,8 +130,8 @@ def _is_ours(state: State, hello: Hello) -> bool:
     settings = state.settings
     if state.raft is None or hello.port != (settings.announce_port or settings.port):
         return False
-    if settings.announce_ip:
-        return hello.host == settings.announce_ip
+    if own := settings.announce_ip or settings.bound_ip:
+        return hello.host == own
     return any(link.local_ip == hello.host != "" for link in state.links.values())
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import field
 
-from sentinel_py.core import failover, fencing, identity, lineage, requests, roster
+from sentinel_py.core import failover, fencing, identity, lineage, members, requests, roster
 from sentinel_py.core.messages import Level
 from sentinel_py.core.model import Address, DataNode, Dataset, Master, Phase, Reconf, Replica, Role
 from sentinel_py.core.turn import Turn, master_of
@@ -317,9 +317,10 @@ def _is_known_former_master(turn: Turn, replica: Replica) -> bool:
     """
     if _is_replaced(turn, replica):
         return True
-    peers = replica.master.peers.values()
+    master = replica.master
+    peers = members.counted(turn.state, master)
     heard = 1 + sum(peer.heard_at > replica.command.up_at for peer in peers)
-    return replica.demote and heard >= replica.master.majority
+    return replica.demote and heard >= members.majority(turn.state, master)
 
 
 def _is_replaced(turn: Turn, replica: Replica) -> bool:

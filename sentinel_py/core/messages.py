@@ -299,7 +299,9 @@ class SaveOutcome:
 class RaftView:
     """How the Raft cluster stands, as this member sees it.
 
-    ``leads`` is true only while a majority has confirmed us within the lease.
+    ``leads`` is true only while a majority has confirmed us within the lease. ``addresses`` are id,
+    host, port and ip (empty if not looked up yet) of members, as far as they are known; ``trouble``
+    is what keeps this member from a majority.
     """
 
     members: tuple[str, ...]
@@ -307,6 +309,8 @@ class RaftView:
     leads: bool
     has_majority: bool
     term: int
+    addresses: tuple[tuple[str, str, int, str], ...] = ()
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,6 +224,7 @@ class Peer(Instance):
     master: Master = field(kw_only=True)
     heard_at: int = 0  # its last hello
     last_hello: str = ""
+    told_epoch: int = 0  # the latest epoch that it has said it is in
     asked_at: int | None = None
     told_at: int | None = None  # a fellow member: when it was last told what we see
     answered_at: int | None = None
@@ -368,14 +369,6 @@ class Master(DataNode):
         self.shared = self.options
 
     @property
-    def voters(self) -> int:
-        return 1 + len(self.peers)
-
-    @property
-    def majority(self) -> int:
-        return self.voters // 2 + 1
-
-    @property
     def promoted(self) -> Replica | None:
         """The replica that a running failover has promoted or is about to."""
         return self.failover.chosen if self.failover else None
@@ -471,6 +464,8 @@ class Settings:
     raft_peers: list[str] = field(default_factory=list)  # host:port of each member
     raft_self: str = ""
     raft_secret: str = field(default="", repr=False)
+    raft_count_outsiders: bool = False  # sentinels outside of the cluster vote, too
+    bound_ip: str = ""  # the one address that we listen on; empty if there are more
     event_history: int = 1_000  # events that are kept
     webhooks: list[Webhook] = field(default_factory=list)
     webhook_per_node: bool = False
@@ -495,6 +490,10 @@ class Raft:
 
     boot: str  # makes entry ids differ from those of earlier runs
     members: tuple[str, ...] = ()
+    addresses: dict[str, Address] = field(default_factory=dict)  # of members, as far as known
+    trouble: str = ""  # why there is no majority, as far as this member can tell
+    floor_epoch: int = 0  # the latest epoch of the time before the log, which it is to begin behind
+    floor_entry: str | None = None  # our entry that says so
     leader: str | None = None
     leads: bool = False
     has_lease: bool = False

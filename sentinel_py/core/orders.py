@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from sentinel_py.core import lineage, overrides
+from sentinel_py.core import lineage, members, overrides
 from sentinel_py.core.messages import (
     ConfigSet,
     Debug,
@@ -131,6 +131,7 @@ def watch(turn: Turn, name: str, address: Address, quorum: int) -> Master:
     turn.touch(master)
     turn.save()
     turn.notice(Level.WARNING, "+monitor", master, f"quorum {options.quorum}")
+    members.list_all(turn, master)
     return master
 
 
@@ -150,6 +151,7 @@ def reset(turn: Turn, order: Reset) -> None:
         reset_master(turn, master)
         lineage.forget(master)
         turn.notice(Level.WARNING, "+reset-master", master)
+        members.list_all(turn, master)
         turn.save()
     turn.answer(order.ticket, len(matched), is_done=True)
 
@@ -411,6 +413,7 @@ _SETTINGS: dict[str, tuple[str, Callable[[str], str | int | bool]]] = {
     "resolve-hostnames": ("resolve_hostnames", _yes_no),
     "announce-hostnames": ("announce_hostnames", _yes_no),
     "loglevel": ("loglevel", _loglevel),
+    "raft-count-outsiders": ("raft_count_outsiders", _yes_no),
 }
 
 

@@ -88,10 +88,15 @@ def say_hello(turn: Turn, instance: Instance) -> None:
 
 
 def hello_payload(state: State, master: Master, local_ip: str) -> str:
-    """Our hello about ``master``: who and where we are, and what we hold to be its address."""
+    """Our hello about ``master``: who and where we are, and what we hold to be its address.
+
+    Where we listen on one address alone, nobody could reach us at that of the link, which the
+    original announces. A member is found where the other members find it.
+    """
     settings = state.settings
+    own = state.raft.addresses.get(state.myid) if state.raft else None
     fields = (
-        settings.announce_ip or local_ip,
+        settings.announce_ip or (own.ip if own else "") or settings.bound_ip or local_ip,
         settings.announce_port or settings.port,
         state.myid,
         state.current_epoch,

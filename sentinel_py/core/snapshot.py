@@ -10,14 +10,17 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from sentinel_py.core import chronicle, election, failover, overrides, roster
+from sentinel_py.core import chronicle, election, failover, members, overrides, roster
 from sentinel_py.core.messages import Installed, Level, Refused
 from sentinel_py.core.model import Address, Mandate, Master, Options, State
 from sentinel_py.core.turn import Turn
 
 VERSION = 1
 
-_SHARED = ("resolve_hostnames", "announce_hostnames", "sentinel_user", "sentinel_pass")
+_SHARED = (
+    *("resolve_hostnames", "announce_hostnames", "sentinel_user", "sentinel_pass"),
+    "raft_count_outsiders",
+)
 
 Record = dict[str, Any]  # JSON, checked by the constructors that it is handed to
 
@@ -85,7 +88,8 @@ def install(turn: Turn, event: Installed) -> None:
     assert document["version"] == VERSION, f"a snapshot of version {document['version']}"
     election.raise_epoch(turn, document["epoch"])
     for name in _SHARED:
-        setattr(turn.state.settings, name, document["settings"][name])
+        if name in document["settings"]:  # an earlier version had fewer
+            setattr(turn.state.settings, name, document["settings"][name])
     records = {record["name"]: record for record in document["masters"]}
     for master in list(turn.state.masters.values()):
         if master.is_replicated and master.name not in records:
@@ -124,11 +128,17 @@ def _take_over(turn: Turn, record: Record) -> None:
         master = roster.add_master(state, turn.now, record["name"], address, options)
         master.config_epoch = record["config_epoch"]
         turn.notice(Level.WARNING, "+monitor", master, f"quorum {options.quorum}")
+        members.list_all(turn, master)
     else:
         overrides.share(turn, master, Options(**record["options"]))
-        _take_address(turn, master, record, address)
+        # What this member held before may be gossip; all members go by the record.
+        if not master.address.same_as(address):
+            failover.switch(turn, master, address, as_leader=False)
+        master.config_epoch = record["config_epoch"]
     master.is_replicated = True
     _take_failover(turn, master, record)
+    master.leader, master.leader_epoch = record["leader"], record["leader_epoch"]
+    election.raise_epoch(turn, max(record["config_epoch"], record["leader_epoch"]), master)
 
 
 def _hear_of_failover(turn: Turn, record: Record) -> None:

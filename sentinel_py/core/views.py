@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
-from sentinel_py.core import saving
+from sentinel_py.core import members, saving
 from sentinel_py.core.glob import glob_match
 from sentinel_py.core.messages import Refused
 from sentinel_py.core.model import (
@@ -17,6 +17,7 @@ from sentinel_py.core.model import (
     Instance,
     Master,
     Peer,
+    Raft,
     Reconf,
     Replica,
     SimulatedFailure,
@@ -67,7 +68,7 @@ def master_row(state: State, master: Master, now: int) -> Row:
         *_report(master, now),
         ("config-epoch", str(master.config_epoch)),
         ("num-slaves", str(len(master.replicas))),
-        ("num-other-sentinels", str(len(master.peers))),
+        ("num-other-sentinels", str(members.voters(state, master) - 1)),
         ("quorum", str(options.quorum)),
         ("failover-timeout", str(options.failover_timeout_ms)),
         ("parallel-syncs", str(options.parallel_syncs)),
@@ -107,6 +108,7 @@ def peer_row(state: State, peer: Peer, now: int) -> Row:
         ("last-hello-message", _age(peer.heard_at, now)),
         ("voted-leader", peer.leader or "?"),
         ("voted-leader-epoch", str(peer.leader_epoch)),
+        *([] if members.counts(state, peer) else [("outsider", "yes")]),
     ]
 
 
@@ -205,21 +207,39 @@ def ckquorum(state: State, name: str) -> tuple[bool, str]:
     a disk or the way it is deployed, is mostly the same for its peers.
     """
     master = master_named(state, name)
-    usable = 1 + sum(not peer.is_down for peer in master.peers.values())
+    usable = 1 + sum(not peer.is_down for peer in members.counted(state, master))
     may_vote = saving.may_vote(state, master)
     lacks = []
     if usable < master.options.quorum:
         lacks.append("reach the specified quorum for this master")
-    if usable - (not may_vote) < master.majority:
+    if usable - (not may_vote) < members.majority(state, master):
         lacks.append("reach the majority and authorize a failover")
-    is_reachable = may_vote and not lacks
+    trouble = raft_trouble(state)
+    is_reachable = may_vote and not lacks and not trouble
     texts = [f"{'OK' if is_reachable else 'NOQUORUM'} {usable} usable Sentinels"]
     if is_reachable:
         texts.append("Quorum and failover authorization can be reached")
     texts += [f"Not enough available Sentinels to {lack}" for lack in lacks]
-    if remark := saving.remark(state):
-        texts.append(remark)
+    texts += [text for text in (trouble, saving.remark(state)) if text]
     return is_reachable, ". ".join(texts)
+
+
+def raft_trouble(state: State) -> str:
+    """Return why this member can take no part in a decision of its Raft cluster; empty if it can.
+
+    Peers that answer their pings say nothing of that: with another secret, or a journal that cannot
+    be written, a sentinel looks well to everybody.
+    """
+    raft = state.raft
+    if raft is None or raft.has_majority:
+        return ""
+    if not members.is_in_cluster(state):
+        return f"This Sentinel is no member of its Raft cluster yet{_because(raft)}"
+    return f"This Sentinel has no majority of its Raft cluster{_because(raft)}"
+
+
+def _because(raft: Raft) -> str:
+    return f": {raft.trouble}" if raft.trouble else ""
 
 
 def info_cache(
@@ -246,6 +266,8 @@ def config_get(state: State, patterns: Iterable[str]) -> dict[str, str]:
         "sentinel-pass": settings.sentinel_pass,
         "loglevel": settings.loglevel,
     }
+    if state.raft is not None:
+        options["raft-count-outsiders"] = _yes_no(settings.raft_count_outsiders)
     return {
         option: options[option]
         for pattern in patterns
@@ -305,5 +327,5 @@ def _info_masters(state: State) -> Iterator[tuple[str, str]]:
             f"master{number}",
             f"name={master.name},status={status},"
             f"address={state.shown(master.address)}:{master.address.port},"
-            f"slaves={len(master.replicas)},sentinels={master.voters}",
+            f"slaves={len(master.replicas)},sentinels={members.voters(state, master)}",
         )

@@ -307,12 +307,26 @@ class Driver:
             self._yield()
         if self._is_behind and now.applied_index >= self._contact.commit_index:
             self._tell_contact()
-        view = RaftView(tuple(now.members), now.leader, now.has_lease, now.has_majority, now.term)
+        view = RaftView(
+            tuple(now.members),
+            now.leader,
+            now.has_lease,
+            now.has_majority,
+            now.term,
+            self._member.places_of_members(),
+            self._trouble(now),
+        )
         if view == self._view:
             return
         first, self._view = self._view is None, view
         self._tell(before, now, first=first)
         self._member.host.feed(view)
+
+    def _trouble(self, now: Status) -> str:
+        """Return what keeps us from a majority, in words for an operator; empty if we have one."""
+        if now.role is Role.HALTED:
+            return "its Raft journal cannot be written"
+        return "" if now.has_majority else self._member.why_alone()
 
     def _tell(self, before: Status, now: Status, *, first: bool) -> None:
         come, gone = {*now.members} - {*before.members}, {*before.members} - {*now.members}

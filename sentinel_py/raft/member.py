@@ -319,7 +319,6 @@ class Member:
             return False
         self.phase = Phase.MEMBER
         self.log(Level.WARNING, f"Raft: member {self.run_id} of cluster {identity.cluster}")
-        self._enter_raft_mode()
         self.driver = self._engine_room()
         self.driver.start()
         self.members_changed()
@@ -334,14 +333,29 @@ class Member:
         state = self.state
         state.raft_applied = 0
         state.history = History()
-        if state.raft:
-            state.raft.applied = 0
+        floor = self._forget_epochs(state)
+        self._enter_raft_mode()
+        assert state.raft
+        state.raft.applied, state.raft.floor_epoch = 0, floor
         if identity.run_id in identity.founders:
             for master in state.masters.values():
                 master.is_replicated, master.mandate = False, None
         is_clean = self.host.save_state() or not self._file_has_log
         self._file_has_log = True
         return is_clean
+
+    def _forget_epochs(self, state: State) -> int:
+        """Have epochs and votes begin as on all members; returns the latest that there was.
+
+        The log is to begin behind it: we may have voted in it, as redis-sentinel does.
+        """
+        masters = state.masters.values()
+        known = [it for master in masters for it in (master.config_epoch, master.leader_epoch)]
+        floor = max([state.current_epoch, *known])
+        state.current_epoch = 0
+        for master in masters:
+            master.leader, master.leader_epoch = None, 0
+        return floor
 
     def begin_anew(self) -> None:
         """Start all streams again under our new standing, once what is being said is out."""
@@ -415,9 +429,27 @@ class Member:
 
     def learn_address(self, run_id: str, address: str) -> None:
         assert self.identity
-        addresses = {**self.identity.addresses, run_id: address}
-        self._files.keep(replace(self.identity, addresses=addresses))
+        known = {**self.identity.addresses, run_id: address}
+        self._files.keep(replace(self.identity, addresses=known))
         self.members_changed()
+
+    def places_of_members(self) -> tuple[tuple[str, str, int, str], ...]:
+        """The members by id, each with host, port and the ip that the host stands for."""
+        places = {it: at for it, at in self.addresses.items() if at}
+        if own := self.own_address:
+            places[self.run_id] = own
+        return tuple(
+            (it, *addresses.split(at), self.peers.ip_of(at)) for it, at in sorted(places.items())
+        )
+
+    def why_alone(self) -> str:
+        """What is said where members are not reached."""
+        away = [
+            f"{at or run_id} ({self.peers.trouble_at(at) or 'not connected'})"
+            for run_id, at in sorted(self.addresses.items())
+            if run_id != self.run_id and not self.peers.is_connected(run_id)
+        ]
+        return f"not reached: {', '.join(away)}" if away else "the members elect a leader"
 
     def address_of(self, run_id: str) -> str:
         """Where this sentinel is or was reached; empty if that is not known."""

@@ -306,10 +306,10 @@ class Peers:
         if endpoint.is_unix:
             return False
         host, _ = addresses.split(endpoint.address)
-        return any(_is_one_host(host, ip) for ip in map(self._ip_of, self._owner.places()) if ip)
+        return any(_is_one_host(host, ip) for ip in map(self.ip_of, self._owner.places()) if ip)
 
-    def _ip_of(self, address: str) -> str:
-        """The ip that this address stands for, as far as it was looked up."""
+    def ip_of(self, address: str) -> str:
+        """The ip that this address stands for, as far as it was looked up; empty if it was not."""
         dialer = self._dialers.get(address)
         host, _ = addresses.split(address)
         return host if is_numeric(host) else dialer.ip if dialer else ""

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
+from sentinel_py.core import members
 from sentinel_py.core.messages import Monitor, Remove
 from sentinel_py.core.model import Address, Master, State
 from sentinel_py.resolver import is_numeric
@@ -123,6 +124,6 @@ def address_of(place: str, names: dict[str, str]) -> Address:
 
 def _majority(state: State) -> int:
     """More than half of all sentinels that are known."""
-    voters = [master.voters for master in state.masters.values()]
-    members = len(state.raft.members) if state.raft else 1
-    return max([members, *voters]) // 2 + 1
+    voters = [members.voters(state, master) for master in state.masters.values()]
+    in_cluster = len(state.raft.members) if state.raft else 1
+    return max([in_cluster, *voters]) // 2 + 1

@@ -26,7 +26,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sentinel_py.core import views
+from sentinel_py.core import members, views
 from sentinel_py.core.model import Master, State
 from sentinel_py.raft import report
 from sentinel_py.raft.member import Member
@@ -236,6 +236,17 @@ def _ckquorum(state: State, _now: int) -> Samples:
         yield (name, words), float(can_fail_over)
 
 
+def _sentinels(state: State, _now: int) -> Samples:
+    for master in state.masters.values():
+        yield _named(state, master), float(members.voters(state, master))
+
+
+def _usable_sentinels(state: State, _now: int) -> Samples:
+    for master in state.masters.values():
+        usable = [it for it in members.counted(state, master) if not it.is_down]
+        yield _named(state, master), float(1 + len(usable))
+
+
 def _ping_ages(state: State, now: int) -> Samples:
     for master in state.masters.values():
         yield _named(state, master), (now - master.command.ok_at) / 1000
@@ -298,11 +309,17 @@ _GAUGES = (
         "Replicas that are not down.",
         lambda one: sum(not each.is_down for each in one.replicas.values()),
     ),
-    _of_masters("sentinels", "Sentinels that watch it, this one too.", lambda one: one.voters),
-    _of_masters(
-        "ok_sentinels",
+    Gauge(
+        "redis_sentinel_master_sentinels",
+        "Sentinels that decide about it, this one too.",
+        _MASTER,
+        _sentinels,
+    ),
+    Gauge(
+        "redis_sentinel_master_ok_sentinels",
         "Those of them that are not down.",
-        lambda one: 1 + sum(not each.is_down for each in one.peers.values()),
+        _MASTER,
+        _usable_sentinels,
     ),
     _of_masters("setting_ckquorum", "The quorum.", lambda one: one.options.quorum),
     _of_masters(

@@ -10,10 +10,12 @@ import pytest
 
 from sentinel_py.core import snapshot
 from sentinel_py.core.ledger import Choice, Claim, Command, Finish, Switch, decode, encode
+from sentinel_py.core.members import majority, voters
 from sentinel_py.core.messages import (
     Answer,
     Ask,
     Committed,
+    ConfigSet,
     DirectHello,
     DownAnswer,
     DownQuestion,
@@ -41,6 +43,7 @@ from sentinel_py.core.model import Phase, Raft, State
 from sentinel_py.core.sentinel import Sentinel
 
 IDS = ("a" * 40, "b" * 40, "c" * 40)
+PLACES = tuple((it, f"10.0.1.{n}", 26379, f"10.0.1.{n}") for n, it in enumerate(IDS))
 MASTER = "10.0.0.1"
 REPLICA = "10.0.0.2"
 OTHER_REPLICA = "10.0.0.3"
@@ -96,7 +99,8 @@ class Members:
     def lead(self, leader):
         for member in range(3):
             if member not in self.cut_off:
-                self.step(member, RaftView(IDS, IDS[leader], member == leader, True, 1))
+                view = RaftView(IDS, IDS[leader], member == leader, True, 1, PLACES)
+                self.step(member, view)
 
     def order(self, member, event):
         self.answers.pop(event.ticket, None)
@@ -185,36 +189,68 @@ def test_all_switch_at_the_same_entry(members):
     assert "+promoted-slave" not in " ".join(members.notices[1])
 
 
-def test_a_hello_may_be_faster_than_the_log(members):
-    """A member that switches by the leader's hello knows what the others know, then and later."""
+def test_no_hello_is_faster_than_the_log(members):
+    """A member that hears of the switch from the leader itself waits for the entry."""
     replicas = [members.meet_replica(member) for member in range(3)]
     members.order(1, FailOver(7, "m"))
     members.cut_off = {2}
     members.info(0, replicas[0], "role:master")
     members.step(2, DirectHello(f"10.0.1.0,26379,{IDS[0]},1,m,{REPLICA},1,1"))
-    assert members.master(2).address.host == REPLICA
-    assert members.master(2).mandate.switched
+    assert members.master(2).address.host == MASTER
     members.cut_off = set()
     members.catch_up()
+    assert members.master(2).address.host == REPLICA
     assert len({snapshot.dump(core.state) for core in members.cores}) == 1
 
 
-def test_a_failover_from_outside_forestalls_one_in_the_log(members):
-    """Who hears of it first may not be the leader: the mandate stays with all until its end."""
+@pytest.mark.parametrize("name", [IDS[0], IDS[1], "e" * 40])
+@pytest.mark.parametrize("epochs", [(9, 1), (9, 9), (0, 2**31), (2**31, 2**31)])
+def test_a_hello_moves_nothing_that_the_log_decides(members, name, epochs):
+    """In whoever's name, and whatever it says: address, epochs and votes stay as they were."""
+    before = snapshot.dump(members.cores[2].state)
+    for host in (MASTER, OTHER_REPLICA):
+        members.step(2, DirectHello(f"10.0.1.1,26379,{name},{epochs[0]},m,{host},1,{epochs[1]}"))
+    assert snapshot.dump(members.cores[2].state) == before
+    members.all_meet_replica()
+    assert members.order(1, FailOver(7, "m")) is None
+    assert members.master(2).leader == IDS[0]
+
+
+def test_a_failover_from_outside_is_an_entry(members):
+    """For the days of a replacement outsiders count: the leader logs their switch for all."""
+    words = ("raft-count-outsiders", "yes")
+    assert members.order(1, ConfigSet(5, words)) is None
     for member in range(3):
         members.meet_replica(member, OTHER_REPLICA)
-        members.meet_replica(member)
-    members.order(1, FailOver(7, "m"))
-    epoch = members.master(0).mandate.epoch
-    hello = DirectHello(f"10.9.9.9,26379,{'e' * 40},9,m,{OTHER_REPLICA},1,{epoch + 1}")
+    hello = DirectHello(f"10.9.9.9,26379,{'e' * 40},9,m,{OTHER_REPLICA},1,4")
     members.step(1, hello)
-    assert members.master(1).address.host == OTHER_REPLICA
-    assert members.master(1).mandate.epoch == epoch
-    logged = len(members.log)
+    assert members.master(1).address.host == MASTER
     members.step(0, hello)
-    members.step(0, Wake())
-    assert [entry for _, entry in members.log[logged:]] == [Finish("m", epoch)]
-    assert [members.master(member).mandate for member in range(3)] == [None] * 3
+    for member in range(3):
+        assert members.master(member).address.host == OTHER_REPLICA
+        assert members.master(member).config_epoch == 4
+    assert len({snapshot.dump(core.state) for core in members.cores}) == 1
+
+
+def test_outsiders_count_only_by_order(members):
+    """Votes and majority are the members', and the outsiders' with them when it is said."""
+    state = members.cores[0].state
+    for number in range(3):
+        members.step(0, DirectHello(f"10.9.9.{number},26379,{str(number) * 40},9,m,{MASTER},1,0"))
+    master = members.master(0)
+    assert len(master.peers) == 5
+    assert (voters(state, master), majority(state, master)) == (3, 2)
+    members.order(1, ConfigSet(5, ("raft-count-outsiders", "yes")))
+    assert (voters(state, master), majority(state, master)) == (6, 4)
+
+
+def test_who_is_removed_votes_nowhere(members):
+    """Its rows are gone with the entry that removes it, and so is its vote."""
+    view = RaftView(IDS[:2], IDS[0], True, True, 1, PLACES[:2])
+    members.step(0, view)
+    master = members.master(0)
+    assert list(master.peers) == [IDS[1]]
+    assert voters(members.cores[0].state, master) == 2
 
 
 def test_a_switch_that_comes_when_others_have_gone_on_is_none(members):
@@ -409,14 +445,30 @@ def test_a_report_about_the_master_before_the_switch_is_no_report(members):
     assert not members.master(0).is_odown
 
 
+def test_an_outsider_that_counts_for_nothing_gets_no_vote(members):
+    """It may be anybody, and a vote would keep the members from their own failover."""
+    outsider = meet_outsider(members, 2)
+    assert members.order(2, DownQuestion(9, MASTER, 1, 4, outsider)) == DownAnswer(False, None, 0)
+    assert members.master(2).leader_epoch == 0
+
+
+def meet_outsider(members, member):
+    """A sentinel outside that this member knows and is connected to."""
+    run_id = "d" * 40
+    members.step(member, DirectHello(f"10.9.9.9,26379,{run_id},0,m,{MASTER},1,0"))
+    members.step(member, LinkUp(members.master(member).peers[run_id].command.id, "10.0.1.2"))
+    return run_id
+
+
 def test_a_vote_for_an_outsider_goes_through_the_log(members):
-    """A candidate outside gets the members' vote once, when it is committed."""
-    outsider = "d" * 40
+    """A candidate outside that counts gets the members' vote once, when it is committed."""
+    members.order(1, ConfigSet(5, ("raft-count-outsiders", "yes")))
+    outsider = meet_outsider(members, 2)
     answer = members.order(2, DownQuestion(9, MASTER, 1, 4, outsider))
     assert answer == DownAnswer(False, outsider, 4)
     assert [members.master(member).leader for member in range(3)] == [outsider] * 3
     late = members.order(1, DownQuestion(10, MASTER, 1, 4, "e" * 40))
-    assert late == DownAnswer(False, outsider, 4)
+    assert late == DownAnswer(False, None, 0)
 
 
 def test_a_member_cut_off_casts_no_vote(members):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from sentinel_py.core import members
 from sentinel_py.core.model import Address, Options, State
 from sentinel_py.core.roster import add_master, add_peer
 
@@ -46,4 +47,5 @@ def test_majority(peers, majority):
     master = add_master(state, 0, "m", Address("10.0.0.1", 6379, "10.0.0.1"), options)
     for number in range(peers):
         add_peer(state, 0, master, f"{number:040}", Address("10.0.1.1", number, "10.0.1.1"))
-    assert (master.voters, master.majority) == (peers + 1, majority)
+    assert members.voters(state, master) == peers + 1
+    assert members.majority(state, master) == majority
