@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from sentinel_py import __version__, faults, process, tls
 from sentinel_py.acl.acl import Acl, AclError, AclStore
 from sentinel_py.config import config, directives, rewrite
 from sentinel_py.config.settings import ServerSettings
-from sentinel_py.core import views
+from sentinel_py.core import roster, views
 from sentinel_py.core.messages import AskConsent, Consent, Input, Level, Notice, Propose, Tell
 from sentinel_py.core.model import Settings, State
 from sentinel_py.core.sentinel import Sentinel
@@ -130,9 +131,17 @@ def _restore(loaded: config.Config) -> State:
         port=settings.tls_port if settings.tls_replication and settings.tls_port else settings.port,
         own_pass=settings.requirepass,
         loglevel=settings.loglevel,
+        bound_ip=_bound_ip(settings.bind),
     )
     directives.apply(loaded.statements, state, now=_now(), resolve=resolve_now)
     return state
+
+
+def _bound_ip(bind: Sequence[str]) -> str:
+    """The one address that we listen on, so that others are told to come there; empty if none."""
+    (address, *others) = [it.removeprefix("-") for it in bind] or [""]
+    ip = roster.numeric_ip(address)
+    return ip if ip and not others and not ip_address(ip).is_unspecified else ""
 
 
 def _lacks_extra(directive: str, error: ImportError) -> config.StartError:

@@ -53,11 +53,23 @@ def apply(
             _rule(name.lower(), len(args))(loading, args)
         except DirectiveError as error:
             raise statement.error(str(error)) from None
+    _drop_what_is_no_peer(state)
 
 
 def render(state: State) -> list[Line]:
     """What the file should say about the state, in the order that redis-sentinel writes it."""
     return [*_head(state), *_masters(state), *_tail(state)]
+
+
+def _drop_what_is_no_peer(state: State) -> None:
+    """Forget known sentinels that are this one, or that nobody can reach.
+
+    A file that was copied from another sentinel names us; as our own peer we would count twice.
+    """
+    for master in state.masters.values():
+        for peer in list(master.peers.values()):
+            if peer.run_id == state.myid or peer.address.port == 0:
+                roster.drop_unlinked_peer(state, peer)
 
 
 class _Loading:
@@ -379,12 +391,15 @@ _READERS: dict[str, Callable[[str], OptionValue]] = {
 }
 _FLAGS = (
     *("deny-scripts-reconfig", "resolve-hostnames", "announce-hostnames"),
-    *("replicate-config", "minority-reads", "webhook-per-node"),
+    *("replicate-config", "minority-reads", "webhook-per-node", "raft-count-outsiders"),
 )
 _GLOBALS: dict[str, _Rule] = {
     "myid": _myid,
     "deny-scripts-reconfig": _setting(
         "deny_scripts_reconfig", _yes_no("deny-scripts-reconfig options")
+    ),
+    "raft-count-outsiders": _setting(
+        "raft_count_outsiders", _yes_no("raft-count-outsiders option")
     ),
     "resolve-hostnames": _setting("resolve_hostnames", _yes_no("resolve-hostnames option")),
     "announce-hostnames": _setting("announce_hostnames", _yes_no("announce-hostnames option")),

@@ -17,6 +17,7 @@ from sentinel_py.core import (
     refusals,
     requests,
     rescue,
+    roster,
 )
 from sentinel_py.core.messages import ErrorReply, Level, Open, Reply
 from sentinel_py.core.model import (
@@ -213,6 +214,8 @@ def link_up(turn: Turn, link: Link, local_ip: str) -> None:
     link.state = LinkState.UP
     link.up_at = turn.now
     link.local_ip = local_ip
+    if roster.drop_ourselves(turn, link):
+        return
     turn.send(link, *requests.greeting(turn, link))
     if link.kind is LinkKind.COMMAND:
         requests.ping(turn, link.owners[0])

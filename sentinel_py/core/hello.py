@@ -15,6 +15,12 @@ from sentinel_py.values import dataclass
 PEERS_MAX = 1_000
 """Peers per master; hello is not authenticated, so somebody may make them up."""
 
+NAMESAKES_MAX = 16
+"""Places where our own id was heard and that are told of; anybody can make more of them up."""
+
+ECHOES_MAX = 4_096
+"""Hellos with our id that need no second look; ours are one a master, until something changes."""
+
 _FIELDS = 8
 _RUN_ID_LENGTH = 40
 
@@ -60,12 +66,24 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 19 else None
 
 
+def take_echo(turn: Turn, payload: str) -> None:
+    """Take a hello with our id in it, as it comes back on each channel: nearly always our own."""
+    echoes = turn.state.echoes
+    if len(echoes) >= ECHOES_MAX:
+        echoes.clear()
+    echoes.add(payload)
+    receive(turn, payload)
+
+
 def receive(turn: Turn, payload: str) -> None:
     """Take a hello, whichever way it came."""
     if _is_repeated(turn, payload):
         return
     hello = parse(payload)
-    if hello is None or _is_ours(turn.state, hello):
+    if hello is None:
+        return
+    if _is_ours(turn.state, hello):
+        _compare_places(turn, hello)
         return
     if not turn.state.believes(max(hello.epoch, hello.config_epoch)):
         return
@@ -133,6 +151,26 @@ def _is_ours(state: State, hello: Hello) -> bool:
     if own := settings.announce_ip or settings.bound_ip:
         return hello.host == own
     return any(link.local_ip == hello.host != "" for link in state.links.values())
+
+
+def _compare_places(turn: Turn, hello: Hello) -> None:
+    """Say, once for each place, that our id is heard from another sentinel's address.
+
+    A copied file does that. Two with one id have one vote, and each drops what the other says.
+    """
+    state = turn.state
+    if hello.run_id != state.myid:
+        return
+    settings = state.settings
+    own = state.raft.addresses.get(state.myid) if state.raft else None
+    hosts = [settings.announce_ip, settings.bound_ip, *((own.ip, own.host) if own else ())]
+    hosts += [link.local_ip for link in state.links.values()]
+    is_here = hello.host in hosts and hello.port == (settings.announce_port or settings.port)
+    place = f"{hello.host} {hello.port}"
+    if is_here or place in state.namesakes or len(state.namesakes) >= NAMESAKES_MAX:
+        return
+    state.namesakes.append(place)
+    turn.notice(Level.WARNING, "+duplicate-myid", text=f"{state.myid} {place}")
 
 
 def _is_repeated(turn: Turn, payload: str) -> bool:

@@ -530,6 +530,8 @@ class State:
     asks_leave: bool = False  # before a failover, the program around us is asked
     raft: Raft | None = None
     raft_applied: int = 0  # the log index that the config file stands for, when it was read
+    namesakes: list[str] = field(default_factory=list)  # where else our id was heard from
+    echoes: set[str] = field(default_factory=set)  # hellos of ours that came back; only looked up
     tilt_at: int | None = None
     waiting: list[Monitor] = field(default_factory=list)  # orders whose host is being looked up
     simulated_failures: list[SimulatedFailure] = field(default_factory=list)

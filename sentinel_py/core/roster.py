@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
-from sentinel_py.core.messages import Refused
+from sentinel_py.core.messages import Level, Refused
 from sentinel_py.core.model import (
     Address,
     DataNode,
@@ -189,6 +189,28 @@ def remove_replica(turn: Turn, replica: Replica) -> None:
 def remove_peer(turn: Turn, peer: Peer) -> None:
     _release(turn, peer)
     del peer.master.peers[peer.run_id]
+
+
+def drop_unlinked_peer(state: State, peer: Peer) -> None:
+    """Forget a peer before anything was opened to it: while a file is read, there is no turn."""
+    peer.command.owners.remove(peer)
+    if not peer.command.owners:
+        del state.links[peer.command.id]
+    del peer.master.peers[peer.run_id]
+
+
+def drop_ourselves(turn: Turn, link: Link) -> bool:
+    """Forget a peer whose connection has led back to us, under all masters; whether it was one."""
+    peers = [owner for owner in link.owners if isinstance(owner, Peer)]
+    settings = turn.state.settings
+    own_port = settings.announce_port or settings.port
+    if not peers or (peers[0].address.ip, peers[0].address.port) != (link.local_ip, own_port):
+        return False
+    for peer in peers:
+        turn.log(Level.WARNING, f"{peer.run_id} is known at our own address: it is no peer")
+        remove_peer(turn, peer)
+    turn.save_soon()
+    return True
 
 
 def reset_master(turn: Turn, master: Master) -> None:

@@ -247,6 +247,8 @@ def _channel_message(turn: Turn, event: ChannelMessage) -> None:
             owner.refusals.pop("subscribe", None)
         if turn.state.myid not in event.payload:
             hello.receive(turn, event.payload)
+        elif event.payload not in turn.state.echoes:
+            hello.take_echo(turn, event.payload)
 
 
 def _direct_hello(turn: Turn, event: DirectHello) -> None:

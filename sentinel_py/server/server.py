@@ -80,6 +80,7 @@ class Server:
         # `ticked_at` is now, but for up to a second: good enough for ages, and free.
         self.started_at = self.ticked_at = self.now()
         self._next_client_id = 1
+        self._is_closed = False
         self._listeners: list[asyncio.Server] = []
         self.doorway = Doorway(
             lambda: Session(self), ssl_context, is_full=self._is_full, turn_away=self._shut_out
@@ -122,7 +123,11 @@ class Server:
         return plain, encrypted
 
     def close(self) -> None:
-        """Close the listening sockets and all clients, without a word to them."""
+        """Close the listening sockets and all clients, without a word to them.
+
+        Who was accepted a moment ago and is not admitted yet is closed when it is.
+        """
+        self._is_closed = True
         if self._housekeeping is not None:
             self._housekeeping.cancel()
         for listener in self._listeners:
@@ -185,7 +190,9 @@ class Server:
     def admit(self, session: Session, transport: asyncio.Transport) -> None:
         """Register a new client, or tell it why it may not come in."""
         self.doorway.coming.pop(session, None)
-        if self._is_full():
+        if self._is_closed:
+            session.abort()
+        elif self._is_full():
             self._turn_away(session, transport, b"-ERR max number of clients reached\r\n")
         elif self._is_protected_from(session):
             self._turn_away(session, transport, _PROTECTED)

@@ -67,9 +67,16 @@ def hear(core, line, now=0):
 
 
 def test_own_hello(core):
-    """A hello with our own id makes us no peer of ourselves."""
-    assert hear(core, LINE.replace(ID, core.state.myid)) == []
+    """A hello with our own id makes us no peer of ourselves; from another place it is said, once."""
+    own = LINE.replace(ID, core.state.myid)
+    (notice,) = hear(core, own)
+    host, port = LINE.split(",")[:2]
+    assert (notice.name, notice.text) == ("+duplicate-myid", f"{core.state.myid} {host} {port}")
+    assert hear(core, own) == []
     assert not core.state.masters["mymaster"].peers
+    core.state.settings.announce_ip, core.state.settings.port = "10.0.7.7", 26379
+    assert hear(core, own.replace(f"{host},{port}", "10.0.7.7,26379")) == []
+    assert len(core.state.namesakes) == 1
 
 
 def test_a_made_up_crowd_is_limited(core):

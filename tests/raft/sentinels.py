@@ -80,6 +80,8 @@ class InProcess:
             self.member.close()
             self.node.stop()
             self.links.close_all()
+            # asyncio leaks a connection that was accepted just before its listener is closed.
+            await asyncio.sleep(0.001)
             self.server.close()
             await eventually(lambda: not self.server.clients)
             self.member = None

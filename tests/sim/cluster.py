@@ -108,6 +108,8 @@ class Cluster:
         yield f"sentinel raft-peers {members}"
         yield "sentinel raft-secret between-us"
         yield f"sentinel replicate-config {'yes' if self.layout.replicates else 'no'}"
+        if self.layout.originals:
+            yield "sentinel raft-count-outsiders yes"
         if self.layout.fences:
             yield f"sentinel fence-isolated-master {MASTER_NAME} yes"
 
