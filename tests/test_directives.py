@@ -118,6 +118,7 @@ def test_defaults_are_not_written():
         "sentinel replicate-config yes",
         "sentinel minority-reads yes",
         "sentinel webhook-per-node no",
+        "sentinel raft-count-outsiders no",
     ]
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sentinel_py.config import webhooks
 from sentinel_py.config.config import Origin, Statement
 from sentinel_py.config.lines import CACHED_LINES, DirectiveError, Line, join, key_of
-from sentinel_py.core import lineage, overrides, roster
+from sentinel_py.core import lineage, members, overrides, roster
 from sentinel_py.core.model import (
     MAX_EPOCH,
     Address,
@@ -546,7 +546,9 @@ def _tail(state: State) -> Iterator[Line]:
     yield from _http(settings)
     yield from _events(settings)
     if state.raft is not None:
-        yield _line("raft-applied", state.raft.applied)
+        # While it catches up, the file stands for what it stood for: masters move at the end.
+        is_settled = members.is_in_cluster(state)
+        yield _line("raft-applied", state.raft.applied if is_settled else state.raft_applied)
 
 
 def _http(settings: Settings) -> Iterator[Line]:

@@ -170,8 +170,11 @@ def _take_members(turn: Turn, raft: Raft, view: RaftView) -> None:
     addresses = {it: Address(host, port, ip) for it, host, port, ip in view.addresses}
     if raft.members == view.members and raft.addresses == addresses:
         return
+    was_in_cluster = members.is_in_cluster(turn.state)
     raft.members, raft.addresses = view.members, addresses
     members.changed(turn, gone)
+    if members.is_in_cluster(turn.state) and not was_in_cluster:
+        failover.settle_places(turn)
 
 
 def _raise_floor(turn: Turn, raft: Raft) -> None:
@@ -334,7 +337,11 @@ def _apply_switch(turn: Turn, entry: Switch, _ticket: int) -> None:
     if mandate.switched:
         return
     election.raise_epoch(turn, entry.epoch, master)
-    failover.complete(turn, master, entry.epoch, Address(entry.host, entry.port, entry.ip))
+    address = Address(entry.host, entry.port, entry.ip)
+    if members.is_in_cluster(turn.state):
+        failover.complete(turn, master, entry.epoch, address)
+    else:
+        failover.place(turn, master, address, entry.epoch)
     mandate.switched, mandate.is_over = True, False
 
 
@@ -384,8 +391,11 @@ def _apply_ballot(turn: Turn, entry: Ballot, ticket: int) -> None:
         turn.answer(ticket, DownAnswer(False, None, 0))
         return
     mandate = master.mandate
-    if mandate is None or mandate.switched:
-        election.cast_vote(turn, master, entry.epoch, entry.candidate)
+    spent_epoch = max(master.leader_epoch, members.place_by_log(master)[1])
+    is_free = mandate is None or mandate.switched
+    if is_free and entry.epoch > spent_epoch and turn.state.believes(entry.epoch):
+        election.raise_epoch(turn, entry.epoch, master)
+        election.give_vote(turn, master, entry.epoch, entry.candidate)
     turn.answer(ticket, _answer_as_of_now(turn, master))
 
 
@@ -485,13 +495,11 @@ def _apply_follow(turn: Turn, words: Sequence[str], _ticket: int) -> None:
     """
     name, epoch_text, host, port, ip = words
     master, epoch = turn.state.masters.get(name), int(epoch_text)
-    if master is None or epoch <= master.config_epoch or not turn.state.believes(epoch):
+    if master is None or not turn.state.believes(epoch):
         return
-    election.raise_epoch(turn, epoch, master)
-    master.config_epoch = epoch
-    address = Address(host, int(port), ip)
-    if not master.address.same_as(address):
-        failover.switch(turn, master, address, as_leader=False)
+    if epoch > members.place_by_log(master)[1]:
+        election.raise_epoch(turn, epoch, master)
+        failover.place(turn, master, Address(host, int(port), ip), epoch)
 
 
 def _apply_adopt(turn: Turn, words: Sequence[str], _ticket: int) -> None:

@@ -409,6 +409,29 @@ def complete(turn: Turn, master: Master, epoch: int, address: Address) -> None:
             requests.say_hello(turn, instance)
 
 
+def place(turn: Turn, master: Master, address: Address, epoch: int) -> None:
+    """Have the master where the log says it is since this config epoch.
+
+    Whoever catches up with the log meets all the places that it ever had. Nobody is told of those:
+    it moves once, to the last of them, when this sentinel is a member that has all of the log.
+    """
+    if not members.is_in_cluster(turn.state):
+        master.logged = address, epoch
+        return
+    master.config_epoch = epoch
+    if not master.address.same_as(address):
+        switch(turn, master, address, as_leader=False)
+
+
+def settle_places(turn: Turn) -> None:
+    """Move the masters where the log has them, now that all of it is applied."""
+    for master in turn.state.masters.values():
+        if master.logged is not None:
+            (address, epoch), master.logged = master.logged, None
+            place(turn, master, address, epoch)
+            turn.save_soon()
+
+
 def _reconfigure_others(turn: Turn, master: Master, attempt: Failover) -> None:
     master.failover = attempt
     attempt.chosen = None

@@ -125,6 +125,7 @@ def _receive_as_member(turn: Turn, master: Master, hello: Hello, payload: str) -
         turn.state, hello.run_id
     )
     if is_counted_outsider and hello.config_epoch > master.config_epoch:
+        peer.last_hello = ""  # what cannot be taken over now is looked at again when it is repeated
         _hear_of_switch(turn, master, hello)
 
 

@@ -68,6 +68,11 @@ def changed(turn: Turn, gone: tuple[str, ...]) -> None:
         list_all(turn, master)
 
 
+def place_by_log(master: Master) -> tuple[Address, int]:
+    """Return where the master is, and since which config epoch, as the log has made it so far."""
+    return master.logged or (master.address, master.config_epoch)
+
+
 def list_all(turn: Turn, master: Master) -> None:
     """See to it that a master has a row for each other member, where that can be reached."""
     if not is_in_cluster(turn.state):
@@ -80,6 +85,8 @@ def list_all(turn: Turn, master: Master) -> None:
 
 def _list(turn: Turn, master: Master, run_id: str, address: Address) -> None:
     peer = master.peers.get(run_id)
+    if peer is None or peer.address != address:
+        _drop_namesakes(turn, master, run_id, address)
     if peer is None:
         peer = roster.add_peer(turn.state, turn.now, master, run_id, address)
         turn.notice(Level.NOTICE, "+sentinel", peer)
@@ -89,3 +96,10 @@ def _list(turn: Turn, master: Master, run_id: str, address: Address) -> None:
         turn.close_links(peer)
         turn.save_soon()
     turn.touch(peer)
+
+
+def _drop_namesakes(turn: Turn, master: Master, run_id: str, address: Address) -> None:
+    """Forget who was known at a member's address: the member itself, under an earlier id."""
+    for other in list(master.peers.values()):
+        if other.run_id != run_id and other.address.same_as(address):
+            roster.remove_peer(turn, other)

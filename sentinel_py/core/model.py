@@ -338,6 +338,7 @@ class Master(DataNode):
     shared: Options = field(init=False)  # the same, before any overrides
     overrides: dict[str, OptionValue] = field(default_factory=dict)  # by field of Options
     config_epoch: int = 0
+    logged: tuple[Address, int] | None = None  # by the log, while we catch up with it
     switched_at: int | None = None  # since when this server has been the master
     leader: str | None = None
     leader_epoch: int = 0

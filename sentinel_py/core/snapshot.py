@@ -64,11 +64,12 @@ def describe_new(state: State, name: str, address: Address, quorum: int) -> str:
 
 def _record(master: Master) -> Record:
     mandate = master.mandate
+    address, config_epoch = members.place_by_log(master)
     return {
         "name": master.name,
-        "address": asdict(master.address),
+        "address": asdict(address),
         "options": asdict(master.shared),
-        "config_epoch": master.config_epoch,
+        "config_epoch": config_epoch,
         "leader": master.leader,
         "leader_epoch": master.leader_epoch,
         "mandate": asdict(mandate) | {"is_over": False} if mandate else None,
@@ -132,9 +133,7 @@ def _take_over(turn: Turn, record: Record) -> None:
     else:
         overrides.share(turn, master, Options(**record["options"]))
         # What this member held before may be gossip; all members go by the record.
-        if not master.address.same_as(address):
-            failover.switch(turn, master, address, as_leader=False)
-        master.config_epoch = record["config_epoch"]
+        failover.place(turn, master, address, record["config_epoch"])
     master.is_replicated = True
     _take_failover(turn, master, record)
     master.leader, master.leader_epoch = record["leader"], record["leader_epoch"]

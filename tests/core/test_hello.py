@@ -67,7 +67,7 @@ def hear(core, line, now=0):
 
 
 def test_own_hello(core):
-    """A hello with our own id makes us no peer of ourselves; from another place it is said, once."""
+    """A hello with our own id makes us no peer of ourselves; from elsewhere it is said, once."""
     own = LINE.replace(ID, core.state.myid)
     (notice,) = hear(core, own)
     host, port = LINE.split(",")[:2]

@@ -47,6 +47,7 @@ class _Book:
     places: dict = field(default_factory=dict)  # master -> (config epoch, address)
     attempts: dict = field(default_factory=dict)  # master -> epoch of its own attempt
     new_epoch: int = 0
+    myid: str = ""  # a sentinel that joins a Raft cluster anew is another voter, and starts afresh
     acknowledged: dict = field(default_factory=dict)  # (master, attribute) -> value
     is_tilted: bool = False
 
@@ -79,6 +80,7 @@ class Checkers:
         book = self._book(life)
         self._raft.started(life)
         self.history.started(life)
+        _forget_another(life, book)
         _check_restored(life, book)
         _check_acknowledged(life, book)
         book.epochs = _epochs(life.state)
@@ -366,7 +368,14 @@ def _check_restored(life, book):
             )
 
 
+def _forget_another(life, book):
+    """Epochs are an identity's: under a new id they are what the log of its cluster says."""
+    if book.myid != life.state.myid:
+        book.myid, book.epochs, book.saved = life.state.myid, {}, {}
+
+
 def _check_forward(life, book):
+    _forget_another(life, book)
     now = _epochs(life.state)
     if now == book.epochs:
         return
