@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from sentinel_py.core.messages import Answer, DownQuestion, FailOver, Monitor, Resolved
-from sentinel_py.core.model import Address, Options, State
+from sentinel_py.core.model import Address, LinkState, Options, State
 from sentinel_py.core.roster import add_master, add_peer, add_replica
 from sentinel_py.core.sentinel import Sentinel
 from sentinel_py.resp import (
@@ -34,6 +34,7 @@ from sentinel_py.server.notation import parse_notation
 
 NOW = 1_000_000
 CANDIDATE = "c" * 40
+SECOND = "d" * 40
 RESP2_CLIENT = SimpleNamespace(protocol=RESP2)
 
 
@@ -314,8 +315,17 @@ def test_is_master_down_without_a_vote(host):
 
 def test_is_master_down_with_a_vote(host):
     """A candidate gets the vote with its epoch; a second one hears who has it."""
+    for run_id, port in ((CANDIDATE, 26381), (SECOND, 26382)):
+        peer = add_peer(host.state, NOW, host.state.masters["mymaster"], run_id, address(port))
+        peer.command.state = LinkState.UP
     assert ask_down(host, epoch=5) == [0, CANDIDATE, 5]
-    assert ask_down(host, epoch=5, run_id="d" * 40) == [0, CANDIDATE, 5]
+    assert ask_down(host, epoch=5, run_id=SECOND) == [0, CANDIDATE, 5]
+
+
+def test_who_is_not_known_gets_no_vote(host):
+    """Who is not known, or not connected to us, may be anybody, and gets none."""
+    assert ask_down(host, epoch=5) == [0, "*", 0]
+    assert ask_down(host, epoch=5, run_id="e" * 40) == [0, "*", 0]
 
 
 @pytest.mark.parametrize("changed", [{"port": "x"}, {"epoch": "1x"}, {"epoch": 2**63}])

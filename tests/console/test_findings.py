@@ -138,7 +138,7 @@ async def test_a_good_file(tmp_path):
             "fence-isolated-master has no effect",
         ),
         (
-            MONITOR + f"sentinel known-sentinel mymaster 192.0.2.1 0 {'a' * 40}\n",
+            MONITOR + "sentinel raft-peers db.invalid:1\n",
             Severity.ERROR,
             "means another server on each host",
         ),
@@ -148,12 +148,12 @@ async def test_a_good_file(tmp_path):
             "2 Raft members survive the loss of no more than 1",
         ),
         (
-            MONITOR + "sentinel raft-peers 192.0.2.1:1\n",
+            MONITOR + "sentinel raft-peers db.invalid:1\n",
             Severity.ERROR,
-            "192.0.2.1:1 is another host, and there is no raft-secret",
+            "db.invalid:1 is another host, and there is no raft-secret",
         ),
         (
-            MONITOR + "sentinel raft-peers 192.0.2.1:1\nsentinel raft-secret none\n",
+            MONITOR + "sentinel raft-peers db.invalid:1\nsentinel raft-secret none\n",
             Severity.WARNING,
             "whoever speaks from a member's address is believed",
         ),

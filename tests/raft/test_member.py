@@ -402,6 +402,7 @@ async def test_another_host_needs_a_secret(tmp_path, address):
         assert "raft-secret <text>" in text
         assert "raft-secret none" in text
         assert "\n" not in text
+        alone.settings.raft_peers = ["db.invalid:26379"]
         for secret in ("none", "s3cret"):
             alone.settings.raft_secret = secret
             await alone.start()

@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from sentinel_py.config import directives
-from sentinel_py.core import choice, detector, election, failover, hello, info, orders
-from sentinel_py.core.model import Master, State
+from sentinel_py.core import choice, detector, election, failover, hello, info, members, orders
+from sentinel_py.core.model import State
 from sentinel_py.core.sentinel import Sentinel
 from sentinel_py.core.turn import NEVER
 from sentinel_py.node import Node
@@ -145,7 +145,7 @@ MUTANTS = (
     mutant(
         "the majority is off by one",
         "one leader per epoch",
-        (Master, "majority", lambda _old: property(lambda master: master.voters // 2)),
+        (members, "majority", lambda _old: lambda *whose: members.voters(*whose) // 2),
         kind="slow-network",
     ),
     mutant(
