@@ -41,8 +41,8 @@ from sentinel_py.resp import ProtocolError, encode_command, parse_integer, to_te
 from sentinel_py.tasks import begin
 from sentinel_py.values import dataclass
 
-MAX_REPLY_BYTES = 64 * 1024 * 1024
-"""Far above the INFO of a server with thousands of replicas; what one bad link may cost us."""
+MAX_REPLY_BYTES = 4 * 1024 * 1024
+"""Ten times the INFO of a server with thousands of replicas; what one bad link may cost us."""
 
 MAX_LINE_BYTES = 16 * 1024
 """Status, error and length lines are far shorter; an unfinished one is searched again and again."""

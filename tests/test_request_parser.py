@@ -48,7 +48,13 @@ def expected_dollar(char):
     return f"Protocol error: expected '$', got '{char}'"
 
 
+HOSTILE = [
+    (b"*1\r\n%c150000000\r\n" % kind, [expected_dollar(chr(kind))]) for kind in b">~%|*(_#,=!:+-"
+]
+
 CASES = [
+    *HOSTILE,
+    (b"*+99999\r\n", [BAD_COUNT]),
     (PING, [[b"PING"]]),
     (PING * 3, [[b"PING"]] * 3),
     (b"*2\r\n$3\r\nGET\r\n$0\r\n\r\n", [[b"GET", b""]]),
@@ -201,3 +207,11 @@ def test_few_and_short_chunks_are_kept():
     outcome(made, PING * MAX_KNOWN_CHUNK_BYTES)
     assert len(request_parser._known_chunks) <= MAX_KNOWN_CHUNKS
     assert max(map(len, request_parser._known_chunks)) <= MAX_KNOWN_CHUNK_BYTES
+
+
+@pytest.mark.parametrize("data", [data for data, _ in HOSTILE])
+def test_counts_of_other_types_do_not_come_to_hiredis(monkeypatch, data):
+    """It would make room for what they announce: 1.2 GB for sixteen bytes."""
+    monkeypatch.setattr(request_parser.hiredis, "Reader", lambda: pytest.fail("was asked"))
+    if data[4:5] in b">~%|":
+        assert parser()._read_well_formed(data) is None

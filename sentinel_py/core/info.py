@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import field
+from itertools import islice
 
 from sentinel_py.core import failover, fencing, identity, lineage, members, requests, roster
 from sentinel_py.core.messages import Level
@@ -23,11 +24,19 @@ PORT_MAX = 65535
 
 _REPEAT_LOST_MS = 1_000
 
+BYTES_MAX = 1024 * 1024
+"""A hundred times what a server with a hundred replicas says. To read more would hold everything
+else up for longer than a tenth of a second."""
+
+FIELDS_MAX = REPLICAS_MAX + 1_000
+"""Lines that matter; sixteen databases and some thirty others are usual, beside the replicas."""
+
 _ID_LENGTH = 40
 _KEYSPACE = "# Keyspace"  # alone, when there is not a single key
 _DATABASE = re.compile(r"db[0-9]{1,9}", re.ASCII)
 _KEYS = re.compile(r"keys=([0-9]{1,18}),", re.ASCII)
 _COUNT = re.compile(r"[0-9]{1,18}", re.ASCII)
+_NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)  # what 64 bits hold
 
 # One in fifteen lines matters. To find those alone takes 15 us, to split them all 165 us.
 _FIELD = re.compile(
@@ -97,8 +106,12 @@ def parse(text: bytes) -> Report:
 
 
 def _fields(text: bytes) -> list[tuple[str, str]]:
-    found = _FIELD.findall(b"\n" + text)
-    return [(key.decode(), value.decode(errors="replace")) for key, value in found]
+    if len(text) > BYTES_MAX:
+        raise InfoError(f"INFO of {len(text)} bytes, more than {BYTES_MAX}")
+    found = list(islice(_FIELD.finditer(b"\n" + text), FIELDS_MAX + 1))
+    if len(found) > FIELDS_MAX:
+        raise InfoError(f"INFO with more than {FIELDS_MAX} fields")
+    return [(match[1].decode(), match[2].decode(errors="replace")) for match in found]
 
 
 def _dataset(fields: dict[str, str]) -> Dataset:
@@ -134,10 +147,9 @@ def _count(text: str | None) -> int:
 
 
 def _number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        raise InfoError(f"not a number: {text[:40]!r}") from error
+    if not _NUMBER.fullmatch(text):
+        raise InfoError(f"not a number: {text[:40]!r}")
+    return int(text)
 
 
 def _replica_line(value: str) -> tuple[str, int]:

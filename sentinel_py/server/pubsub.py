@@ -21,6 +21,11 @@ HELLO_CHANNEL = b"__sentinel__:hello"
 # A client has a use for a few names; each costs memory in two tables for as long as it stays.
 MAX_SUBSCRIPTIONS_PER_CLIENT = 100_000
 
+# Each event is compared with every pattern. A client has a use for a few, and all together for some
+# thousands; redis-sentinel has no limit, and a client that makes it slow.
+MAX_PATTERNS_PER_CLIENT = 1_000
+MAX_PATTERNS = 10_000
+
 # Sessions in the order in which they subscribed: a dict is the ordered set.
 _Index = dict[bytes, "dict[Session, None]"]
 
@@ -79,7 +84,7 @@ def _subscribe(session: Session, word: bytes, names: list[bytes], kind: _Kind) -
     answer: Answer = NO_REPLY
     for name in names:
         if name not in held:
-            if session.subscription_count >= MAX_SUBSCRIPTIONS_PER_CLIENT:
+            if _is_full(session, index, held):
                 answer = Error("ERR too many subscriptions")
                 break
             held[name] = None
@@ -87,6 +92,14 @@ def _subscribe(session: Session, word: bytes, names: list[bytes], kind: _Kind) -
         session.push(_confirmation(session, word, name))
     session.refresh()
     return answer
+
+
+def _is_full(session: Session, index: _Index, held: dict[bytes, None]) -> bool:
+    if session.subscription_count >= MAX_SUBSCRIPTIONS_PER_CLIENT:
+        return True
+    if held is not session.patterns:
+        return False
+    return len(held) >= MAX_PATTERNS_PER_CLIENT or len(index) >= MAX_PATTERNS
 
 
 def _unsubscribe(session: Session, word: bytes, names: list[bytes], kind: _Kind) -> Answer:

@@ -37,8 +37,9 @@ _ARGUMENT_OVERHEAD_BYTES = 64
 _ASTERISK = ord("*")
 
 # hiredis makes a list of as many places as a count announces, before there is anything to put
-# there; a count of billions would keep us busy for seconds. It is not given any from here on.
-_HUGE_COUNT = re.compile(rb"\*[0-9]{5}")
+# there; a count of billions would keep us busy for seconds. It is not given any from here on, nor
+# anything else that has a count: pushes, sets, maps and attributes have no place in a request.
+_DUBIOUS = re.compile(rb"\*[0-9+-]{5}|(?:\A|\n)[>~%|]")
 
 
 # Clients say the same few things again and again. A look-up costs an eighth of reading, so short
@@ -100,7 +101,7 @@ class RequestParser:
 
     def _read_well_formed(self, data: bytes) -> list[Request] | None:
         """Read a chunk with hiredis; None, and nothing consumed, if it is not beyond doubt."""
-        if data[:1] != b"*" or _HUGE_COUNT.search(data):
+        if data[:1] != b"*" or _DUBIOUS.search(data):
             return None
         reader = self._reader = self._reader or hiredis.Reader()
         requests = []

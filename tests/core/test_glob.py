@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from sentinel_py.core import glob
 from sentinel_py.core.glob import MAX_PATTERN, glob_match
 
 MATCHING = [
@@ -77,3 +80,20 @@ def test_long_patterns_match_nothing():
     """A pattern over the limit is not even parsed."""
     assert glob_match(b"*" * MAX_PATTERN, b"a")
     assert not glob_match(b"*" * (MAX_PATTERN + 1), b"a")
+
+
+@given(
+    st.binary(max_size=12) | st.text("ab*?[]^-\\\\", max_size=12).map(str.encode),
+    st.binary(max_size=8),
+)
+def test_the_least_length_is_never_too_large(pattern, text):
+    """A pattern that is passed over for its length would not have matched."""
+    if glob._match(glob._parse(pattern), text):
+        assert glob.least_length(pattern) <= len(text)
+
+
+@pytest.mark.parametrize("pattern", [b"a*" * 512, b"?" * 1024, b"*a" * 512, b"x" * 1024])
+def test_a_long_pattern_is_not_read_for_a_short_name(monkeypatch, pattern):
+    """A thousand of them cost a look at a number each."""
+    monkeypatch.setattr(glob, "_parse", lambda _pattern: pytest.fail("was read"))
+    assert not glob.glob_match(pattern, b"+switch-master")

@@ -4,6 +4,7 @@ from random import Random
 
 import pytest
 
+from sentinel_py.core import info
 from sentinel_py.core.info import REPLICAS_MAX, InfoError, Report, parse
 from sentinel_py.core.messages import Ask, Close, LinkUp, Log, Reply, Request
 from sentinel_py.core.model import Address, Options, Role, State
@@ -147,3 +148,20 @@ def test_impossible_replicas_are_skipped(core, where):
     """No replica at a port that cannot be, and none at the master's own address."""
     take(core, lines("role:master", f"slave0:{where}", "slave1:ip=10.0.0.3,port=6379"))
     assert list(core.state.masters["mymaster"].replicas) == ["10.0.0.3:6379"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"x" * (info.BYTES_MAX + 1),
+        b"\r\nrun_id:" * (info.FIELDS_MAX + 1),
+        b"slave_priority:" + b"9" * 19,
+        b"master_link_down_since_seconds:" + b"9" * 4_000,
+        b"slave_repl_offset:1_000",
+        b"master_port:+6379",
+    ],
+)
+def test_what_no_server_says_is_an_error(text):
+    """Too many bytes, fields or digits: whatever answers there is not read on."""
+    with pytest.raises(info.InfoError):
+        info.parse(text)
