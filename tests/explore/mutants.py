@@ -7,10 +7,9 @@ proves nothing.
 from dataclasses import dataclass, replace
 
 from sentinel_py.config import directives
-from sentinel_py.core import consensus, detector, election, failover, hello, info, requests
+from sentinel_py.core import consensus, detector, election, failover, hello, info, members, requests
 from sentinel_py.core.ledger import Claim, Switch
 from sentinel_py.core.messages import Save
-from sentinel_py.core.model import Master
 from sentinel_py.core.sentinel import Sentinel
 from sentinel_py.core.turn import Turn
 from tests.sim import mutants as sim
@@ -128,7 +127,7 @@ MUTANTS = (
         "the majority is off by one",
         "one leader per epoch",
         "votes",
-        (Master, "majority", lambda _old: property(lambda master: master.voters // 2)),
+        (members, "majority", lambda _old: lambda *whose: members.voters(*whose) // 2),
     ),
     _mutant(
         "a switch of others is not taken over",

@@ -10,9 +10,14 @@ from typing import NamedTuple
 
 from sentinel_py.core.messages import RaftView
 
-from .member import RUN_IDS, SERVERS
+from .member import ENDPOINTS, RUN_IDS, SERVERS
 
 NOBODY = 3
+
+_PLACES = tuple(
+    (run_id, host, port, host)
+    for run_id, (host, port) in zip(RUN_IDS, ENDPOINTS[SERVERS:], strict=True)
+)
 
 
 class Log(NamedTuple):
@@ -66,7 +71,7 @@ def leads(seen):
 def view_input(seen):
     leader, is_leader, has_majority, term = seen
     name = None if leader == NOBODY else RUN_IDS[leader]
-    return RaftView(tuple(RUN_IDS), name, is_leader, has_majority, term)
+    return RaftView(tuple(RUN_IDS), name, is_leader, has_majority, term, _PLACES)
 
 
 def replaced(values, place, value):
