@@ -39,7 +39,7 @@ from sentinel_py.raft.member import Member
 from sentinel_py.raft.storage import LocalStorage
 from sentinel_py.resolver import Resolver, resolve_now
 from sentinel_py.scripts import Scripts
-from sentinel_py.server import event_commands, raft_commands
+from sentinel_py.server import event_commands, raft_commands, reserve
 from sentinel_py.server.commands import CommandTable
 from sentinel_py.server.generic_commands import base_commands
 from sentinel_py.server.listeners import ListenError
@@ -262,17 +262,29 @@ class Daemon:
             _rename(table, renamed)
         self._acl = _users(self._config, table)
         self._server: Server = Server(
-            _server_options(settings, self._warn),
+            _server_options(settings, self._warn, self._own_files()),
             table,
             self._acl,
             self,
             tls.server_context(settings),
         )
+        self._server.reserve.known = self._known_sentinels
         self._node.on_step = self._server.ready.enable()
         self.publisher = Notifier(self._log, self._server.publish, self._scripts)
         self._chronicler = Chronicler(self.state, self._node.feed)
         self.publisher.listeners.append(self._chronicler.notice)
         self._is_assembled = True
+
+    def _own_files(self) -> int:
+        """How many files are not for clients: sentinels' places, and connections of our own."""
+        links = sum(2 * len(list(it.instances())) for it in self.state.masters.values())
+        return process.RESERVED_FILES + reserve.PLACES + links
+
+    def _known_sentinels(self) -> set[bytes]:
+        """The beginnings of the ids of all peers and members."""
+        peers = (run_id for it in self.state.masters.values() for run_id in it.peers)
+        members = self.state.raft.members if self.state.raft else ()
+        return {run_id[:8].encode() for run_id in (*peers, *members) if run_id != self.myid}
 
     def _start_webhooks(self) -> None:
         try:
@@ -482,7 +494,9 @@ def _log_options(settings: ServerSettings) -> LogOptions:
     )
 
 
-def _server_options(settings: ServerSettings, warn: Callable[[str], None]) -> ServerOptions:
+def _server_options(
+    settings: ServerSettings, warn: Callable[[str], None], own_files: int
+) -> ServerOptions:
     limits = settings.client_output_buffer_limit
     return ServerOptions(
         bind=tuple(settings.bind),
@@ -493,7 +507,7 @@ def _server_options(settings: ServerSettings, warn: Callable[[str], None]) -> Se
         tcp_backlog=settings.tcp_backlog,
         timeout_s=settings.timeout,
         tcp_keepalive_s=settings.tcp_keepalive,
-        maxclients=process.allow_clients(settings.maxclients, warn),
+        maxclients=process.allow_clients(settings.maxclients, warn, own_files),
         protected_mode=settings.protected_mode,
         normal_output_limit=limits["normal"],
         pubsub_output_limit=limits["pubsub"],

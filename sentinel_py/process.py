@@ -77,16 +77,16 @@ class PidFile:
                 return
 
 
-def allow_clients(wanted: int, warn: Callable[[str], None]) -> int:
+def allow_clients(wanted: int, warn: Callable[[str], None], reserved: int = RESERVED_FILES) -> int:
     """Raise the limit of open files for so many clients; returns how many there can be."""
-    needed = wanted + RESERVED_FILES
+    needed = wanted + reserved
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return wanted
     reachable = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
     if reachable < needed:
-        possible = max(1, reachable - RESERVED_FILES)
+        possible = max(1, reachable - reserved)
         warn(f"maxclients has been reduced to {possible}: only {reachable} files can be open")
         return possible
     return wanted

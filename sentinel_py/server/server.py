@@ -28,6 +28,7 @@ from sentinel_py.server.listeners import ListenError, listen_tcp, listen_unix, r
 from sentinel_py.server.options import ServerOptions
 from sentinel_py.server.pubsub import PubSub
 from sentinel_py.server.ready import ReadyReplies
+from sentinel_py.server.reserve import PLACES, Reserve
 from sentinel_py.server.session import Session
 from sentinel_py.server.terms import Terms
 
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 HOUSEKEEPING_S = 1.0
 # An attack is reported, but cannot be used to fill the log.
 HTTP_WARNING_INTERVAL_MS = 60_000
+
+_TOO_MANY = b"-ERR max number of clients reached\r\n"
 
 _PROTECTED = (
     b"-DENIED Redis is running in protected mode because protected mode is enabled and no "
@@ -82,8 +85,9 @@ class Server:
         self._next_client_id = 1
         self._is_closed = False
         self._listeners: list[asyncio.Server] = []
+        self.reserve = Reserve(self._end_trial)
         self.doorway = Doorway(
-            lambda: Session(self), ssl_context, is_full=self._is_full, turn_away=self._shut_out
+            lambda: Session(self), ssl_context, is_full=self._is_shut, turn_away=self._shut_out
         )
         self._housekeeping: asyncio.TimerHandle | None = None
         self._http_warned_at: int | None = None
@@ -134,6 +138,7 @@ class Server:
             listener.close()
         self._listeners.clear()
         self.doorway.close()
+        self.reserve.close()
         for session in list(self.clients.values()):
             session.abort()
         if self.options.unixsocket:
@@ -190,10 +195,11 @@ class Server:
     def admit(self, session: Session, transport: asyncio.Transport) -> None:
         """Register a new client, or tell it why it may not come in."""
         self.doorway.coming.pop(session, None)
+        is_full = self._is_full()
         if self._is_closed:
             session.abort()
-        elif self._is_full():
-            self._turn_away(session, transport, b"-ERR max number of clients reached\r\n")
+        elif is_full and not self.reserve.is_open:
+            self._turn_away(session, transport, _TOO_MANY)
         elif self._is_protected_from(session):
             self._turn_away(session, transport, _PROTECTED)
         else:
@@ -201,9 +207,27 @@ class Server:
             self._next_client_id += 1
             self.clients[session.client_id] = session
             self.stats.connections += 1
+            if is_full:
+                self.reserve.take_on_trial(session)
 
     def _is_full(self) -> bool:
-        return len(self.clients) + len(self.doorway.coming) >= self.options.maxclients
+        return self._places_taken >= self.options.maxclients
+
+    def _is_shut(self) -> bool:
+        """Whether not even a sentinel may begin TLS. Who it is, it can only say behind that."""
+        more = PLACES if self.reserve.is_open else 0
+        return self._places_taken >= self.options.maxclients + more
+
+    @property
+    def _places_taken(self) -> int:
+        return len(self.clients) - len(self.reserve) + len(self.doorway.coming)
+
+    def _end_trial(self, session: Session) -> None:
+        """Tell one that was no sentinel what it would have been told at once."""
+        self.reserve.forget(session)
+        self.stats.rejected_connections += 1
+        session.push(_TOO_MANY)
+        session.close()
 
     def _is_protected_from(self, session: Session) -> bool:
         if not self.options.protected_mode or not self.acl.default.nopass:
@@ -222,6 +246,7 @@ class Server:
 
     def forget(self, session: Session) -> None:
         self.clients.pop(session.client_id, None)
+        self.reserve.forget(session)
         if session.channels or session.patterns:
             self.pubsub.forget(session)
 

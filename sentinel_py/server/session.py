@@ -75,6 +75,8 @@ class Session(asyncio.Protocol):
     is_handed_over = False
     # Whether what it was handed over to goes on only as long as its user may begin such a thing.
     depends_on_user = True
+    # Whether it came when all was full, and has yet to show that it is another sentinel.
+    is_on_trial = False
     _endpoint: Endpoint | None = None
     _parser: RequestParser | None = None
     _rest: Iterator[Request] = iter(())
@@ -242,6 +244,22 @@ class Session(asyncio.Protocol):
 
     def _refusal(self, command: Command, args: Request) -> Error | None:
         """Why a command is refused that is not permitted at first sight."""
+        if self.is_on_trial:
+            return self._refusal_on_trial(command, args)
+        return self._refusal_of(command, args)
+
+    def _refusal_on_trial(self, command: Command, args: Request) -> Error | None:
+        reserve = self.server.reserve
+        if not reserve.may_say(command, args):
+            self.server.stats.rejected_connections += 1
+            self.close_after_reply()
+            return Error("ERR max number of clients reached")
+        refusal = self._refusal_of(command, args)
+        if refusal is None:
+            reserve.said(self, command, args)
+        return refusal
+
+    def _refusal_of(self, command: Command, args: Request) -> Error | None:
         if command.proves_itself and command.proves_itself(args):
             return None
         if self.needs_auth and not command.needs_no_auth:

@@ -37,11 +37,11 @@ def terms_of(session: Session) -> Terms:
     is_in_subscriber_mode = is_subscriber and session.protocol == RESP2
     needs_auth = not session.authenticated and server.acl.default_needs_password
     permitted = session.user.permitted
-    if needs_auth:
+    if needs_auth or session.is_on_trial:
         permitted = frozenset()
     elif is_in_subscriber_mode:
         permitted &= SUBSCRIBER_COMMANDS
-    may_know = not is_in_subscriber_mode and server.ready.names <= permitted
+    may_know = not is_in_subscriber_mode and server.ready.names <= permitted  # never on trial
     return Terms(
         needs_auth,
         is_in_subscriber_mode,
