@@ -21,7 +21,7 @@ from .member import (
     Surroundings,
     endpoint_of,
 )
-from .moment import Kind, Moment, can_act, hears, is_cut, reach
+from .moment import Kind, Moment, can_act, contact, hears, is_cut, reach
 from .redis import ANSWERS
 
 SAVE_SOON_MS = 500
@@ -48,7 +48,8 @@ class Change:
         self.packets = dict(moment.packets)
         self.told = list(moment.told)
         self.stopped = moment.stopped
-        self.island = moment.island
+        self.cuts = moment.cuts
+        self.ticked = moment.ticked
         self.log = moment.log
         self.past = rules.Past(play.table[moment.past])
         self.left = list(moment.left)
@@ -56,6 +57,7 @@ class Change:
         self.is_torn = False  # a save comes too late
         self.torn_by = None  # who has told something before it was saved
         self._around = {}
+        self.closed = set()  # links that members gave up
         self._drained = 0  # requests that were answered at once
 
     def end(self):
@@ -69,7 +71,8 @@ class Change:
             tuple(sorted(self.packets.items())),
             tuple(self.told),
             self.stopped,
-            self.island,
+            self.cuts,
+            self.ticked,
             self.log,
             self.table.number(self.past.frozen()),
             tuple(self.left),
@@ -114,8 +117,10 @@ class Change:
         if found is None:
             places = range(len(ENDPOINTS))
             ends = tuple(reach(self, self.servers, member, place) for place in places)
-            found = self._around[member] = self.table.number(Surroundings(self.servers, ends))
-        return found
+            found = self._around[member] = Surroundings(self.servers, ends, None)
+        if self.play.world.fences:
+            found = found._replace(contact=contact(self, member, self.members.facts))
+        return self.table.number(found)
 
     def moved(self):
         """Book that servers or members are not where they were."""
@@ -154,6 +159,7 @@ class Change:
             self.drain(member, link)
 
     def _closed(self, member, link):
+        self.closed.add((member, link))
         self.packets.pop((Kind.LINK, member, link), None)
 
     def _hello(self, member, hearer, payload):
@@ -164,7 +170,7 @@ class Change:
             self.feed(hearer, *self.given(DirectHello(payload)))
 
     def _tell(self, member, to, report):
-        if self.cores[to] and not is_cut(self.island, SERVERS + member, SERVERS + to):
+        if self.cores[to] and not is_cut(self.cuts, SERVERS + member, SERVERS + to):
             said, late = self.packets.get((Kind.TELL, to, member), ((), 0))
             self.packets[Kind.TELL, to, member] = (*said, report), late
 
@@ -238,6 +244,8 @@ class Change:
             case ["PUBLISH", *_]:
                 return 1
             case ["SLAVEOF", "NO", "ONE"]:
+                if self.play.world.fences and self.servers[place].follows != redis.NOBODY:
+                    rules.check_writes(self, place)
                 self.servers = redis.follow(self.servers, place, redis.NOBODY, self.now)
             case ["SLAVEOF", host, port]:
                 master = ENDPOINTS.index((host, int(port)))
@@ -286,7 +294,7 @@ class Change:
             del self.packets[key]
         self.feed(member, "replies", link, batch, self.table.number(values))
         sent, _, _ = self.packets.get(key, ((), (), 0))
-        if batch in sent[len(requests) :]:
+        if batch in sent[len(requests) :] and (member, link) not in self.closed:
             rules.refuse_haste(self, member, link, batch)
 
     def drain(self, member, link):

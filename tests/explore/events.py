@@ -4,8 +4,8 @@ from sentinel_py.core.messages import Committed, DirectHello, FailOver
 from sentinel_py.raft import reports
 
 from . import raft, redis, rules
-from .member import MASTER, MEMBERS, RUN_IDS, SERVERS, endpoint_of
-from .moment import Fault, Kind
+from .member import ENDPOINTS, MASTER, MEMBERS, RUN_IDS, SERVERS, endpoint_of
+from .moment import Fault, Kind, is_alone, is_contact_due, is_wake_due, pair
 
 HELLO_AGAIN_MS = 2_000
 """Hellos that say nothing new are heard so often: they tell who lives."""
@@ -56,7 +56,7 @@ def _time(change):
     chunk_ms = _CHUNK_MS
     waiting = dict(change.packets)
     while True:
-        ends = [it for it in (play.heal_at, play.ends_at) if it > change.now]
+        ends = {it for it in (play.heal_at, play.ends_at, *play.stops_at) if it > change.now}
         _pass_quietly(change, min(change.now + chunk_ms, *ends))
         chunk_ms *= 2
         if _wake_quietly(change) or change.packets != waiting or change.now in ends:
@@ -75,6 +75,8 @@ def _pass_quietly(change, until):
         assert at == until, "what was quiet is so for a shorter time, too"
         change.cores[member] = core
     before, change.now = change.now, until
+    if until > before:
+        change.ticked = 0
     for member in range(MEMBERS):
         change.settle_disk(member)
     if before // HELLO_AGAIN_MS != until // HELLO_AGAIN_MS and change.log is None:
@@ -90,27 +92,39 @@ def _repeat_hellos(change):
 
 
 def _wake_quietly(change):
-    """Wake those whose timers do nothing that others can see; whether any others are due."""
+    """Do what is due and is nothing that others can see; return whether anything else is due."""
     is_due = False
     for member in range(MEMBERS):
-        core = change.cores[member]
-        if change.can_act(member) and change.members.wake_at[core] <= change.now:
-            outcome = change.stepped(member, ("wake",))
-            if outcome.outs or outcome.told != change.told[member]:
-                is_due = True
-            else:
-                change.cores[member] = outcome.core
+        if change.play.world.fences and is_contact_due(change, change.members, member):
+            is_due |= not _does_quietly(change, member, "contact")
+        if is_wake_due(change, change.members, member):
+            is_due |= not _does_quietly(change, member, "wake")
     return is_due
+
+
+def _does_quietly(change, member, given):
+    outcome = change.stepped(member, (given,))
+    if outcome.outs or outcome.told != change.told[member]:
+        return False
+    change.cores[member] = outcome.core
+    if given == "contact":
+        change.ticked |= 1 << member
+    return True
 
 
 def _heal_all(change):
     """From now on nothing waits any more."""
-    change.stopped = change.island = 0
+    change.stopped = change.cuts = 0
     change.moved()
     for key in list(change.packets):
         _set_on_time(change, key)
     if change.log is not None:
         change.log = change.log._replace(slow=0)
+
+
+def _contact(change, member):
+    change.ticked |= 1 << member
+    change.feed(member, "contact")
 
 
 def _wake(change, member):
@@ -263,13 +277,22 @@ def _order(change, member):
 
 def _island(change, member, place):
     change.spend(Fault.ISLAND)
-    change.island = 1 << SERVERS + member | 1 << place
+    island = SERVERS + member, place
+    others = [it for it in range(len(ENDPOINTS)) if it not in island]
+    change.cuts |= sum(pair(one, other) for one in island for other in others)
     _unseat(change, member)
     change.moved()
 
 
+def _blind(change, member, place):
+    change.spend(Fault.BLIND)
+    others = [it for it in range(MEMBERS) if it != member]
+    change.cuts |= sum(pair(SERVERS + it, place) for it in others)
+    change.moved()
+
+
 def _heal(change):
-    change.island = 0
+    change.cuts = 0
     change.moved()
 
 
@@ -317,7 +340,7 @@ def _apply(change, member):
 def _view(change, member):
     """Tell a member how the Raft cluster stands."""
     log = change.log
-    seen = raft.view(log, member, change.island)
+    seen = raft.view(log, member, is_alone(change, member))
     change.log = log._replace(seen=raft.replaced(log.seen, member, seen))
     change.feed(member, *change.given(raft.view_input(seen)))
 
@@ -372,6 +395,8 @@ _EVENTS = {
     "continue": _continue,
     "order": _order,
     "island": _island,
+    "blind": _blind,
+    "contact": _contact,
     "heal": _heal,
     "die": _die,
     "revive": _revive,

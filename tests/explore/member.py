@@ -20,6 +20,7 @@ from sentinel_py.core.messages import (
     Notice,
     Open,
     Propose,
+    RaftContact,
     Reply,
     Save,
     SaveSoon,
@@ -51,6 +52,12 @@ _DICE = (0.0, 0.5, 1.0)
 _AT_ONCE = {"PING", "INFO", "PUBLISH", "CLIENT SETNAME", "SUBSCRIBE", "AUTH", "SCRIPT"}
 _STEPS_MAX = 500
 
+CONTACT_EVERY_MS = 100
+"""How often a member asks for proof of contact, or gives it to itself."""
+
+LEASE_MS = 333
+"""For how long a proof of contact lets a member leave the master alone: down-after / 3."""
+
 
 class Outcome(NamedTuple):
     """What a step has made: the core, what each other member was told, and what leaves it."""
@@ -80,6 +87,8 @@ class Facts(NamedTuple):
     applied: int
     made: int  # the state that the log has made, by number
     attempt: int  # the epoch of the failover that it leads, or 0
+    leads: bool  # the log, and knows it
+    contact_ends_at: int  # when its last proof of contact is too old; 0 if it never had one
     is_busy: bool
     lost: int  # endpoints, by bit
 
@@ -89,6 +98,7 @@ class Surroundings(NamedTuple):
 
     servers: tuple
     reach: tuple  # by endpoint
+    contact: tuple | None  # as `moment.contact` has it
 
 
 def is_answered_at_once(request):
@@ -157,6 +167,8 @@ class Members:
             raft.applied if raft else 0,
             self.table.number(snapshot.dump(state)) if raft else 0,
             master.failover.epoch if master.failover else 0,
+            bool(raft and raft.leads),
+            raft.contact_at + LEASE_MS if raft and raft.contact_at else 0,
             _is_busy(master),
             _lost(master),
         )
@@ -177,9 +189,8 @@ class Members:
     def _run_quietly(self, member, standing, until):
         act = _Act(self, member, standing)
         act.thaw(standing.core)
-        while (at := max(act.core.wake_at, act.now)) < until:
-            act.now = at
-            act.feed(Wake())
+        while (at := act.next_at()) < until:
+            act.go_on(at)
             if act.leaves_anything or act.told != standing.told:
                 return at, None
         return until, self.frozen(act.core)
@@ -204,20 +215,21 @@ class _Act:
     """One step under way, with the answers that come at once."""
 
     def __init__(self, members, member, standing):
-        surroundings = members.table[standing.around]
+        self._surroundings = members.table[standing.around]
         self.core = None
         self.now = standing.now
         self.outs = []
         self.told = standing.told
         self._members = members
         self._member = member
-        self._servers = surroundings.servers
-        self._reach = surroundings.reach
+        self._servers = self._surroundings.servers
+        self._reach = self._surroundings.reach
         self._blocked = standing.blocked
         self._queue = deque()
         self._batches = {}
         self._links = {}
         self._steps = 0
+        self._answered = 0  # the link on which the input is an answer
 
     def begin(self, core, given):
         if given[0] == "start":
@@ -229,10 +241,40 @@ class _Act:
             self.feed()
             return
         self.thaw(core)
-        self.feed(*_INPUTS[given[0]](self._members.table, *given[1:]))
+        if given[0] == "replies":
+            self._answered = given[1]
+        if given[0] == "contact":
+            self.feed(self._contact())
+        else:
+            self.feed(*_INPUTS[given[0]](self._members.table, *given[1:]))
 
     def thaw(self, core):
         self.core = self._members.store.thaw(core, _DICE[self._member])
+
+    def next_at(self):
+        """When the core is due next: for a timer, or for its contact."""
+        wake_at = max(self.core.wake_at, self.now)
+        if self._surroundings.contact is None:
+            return wake_at
+        return min(wake_at, (self.now // CONTACT_EVERY_MS + 1) * CONTACT_EVERY_MS)
+
+    def go_on(self, at):
+        """Do what is due then, and was not before."""
+        is_contact = self._surroundings.contact is not None and at > self.now
+        self.now = at
+        if is_contact and not at % CONTACT_EVERY_MS:
+            self.feed(self._contact())
+        if self.core.wake_at <= at:
+            self.feed(Wake())
+
+    def _contact(self):
+        raft, contact = self.core.state.raft, self._surroundings.contact
+        heard, is_current = dict(raft.heard_at), True
+        if contact[0] == "leads":
+            heard |= {RUN_IDS[it]: self.now for it in contact[1]}
+        else:
+            is_current = contact[1]
+        return RaftContact(self.now, tuple(heard.items()), (), is_current)
 
     @property
     def leaves_anything(self):
@@ -323,7 +365,7 @@ class _Act:
         self._queue = deque(it for it in self._queue if getattr(it, "link", 0) != effect.link)
         number = self._number(effect.link)
         self._batches.pop(number, None)
-        if self._blocked >> number & 1:
+        if self._blocked >> number & 1 or number == self._answered:
             self._blocked &= ~(1 << number)
             self.outs.append(("close", number))
 

@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from . import raft
-from .member import MEMBERS, SERVERS, endpoint_of
+from .member import CONTACT_EVERY_MS, MEMBERS, SERVERS, endpoint_of
 from .redis import ANSWERS, IS_SILENT, REFUSES
 
 
@@ -26,6 +26,7 @@ class Fault(IntEnum):
     UNKNOWN = 8  # a proposal ends without an answer
     ORDER = 9  # an operator orders a failover
     ISLAND = 10  # a member and a server are cut off from all others
+    BLIND = 11  # one member alone reaches a server
 
 
 class Kind(IntEnum):
@@ -51,7 +52,8 @@ class Moment(NamedTuple):
     packets: tuple
     told: tuple  # by member, the last hello that each other one got from it
     stopped: int  # members, by bit
-    island: int  # endpoints that are cut off from the others, by bit
+    cuts: int  # pairs of endpoints that cannot reach one another, by bit
+    ticked: int  # members that have done what is due in this instant for their contact, by bit
     log: raft.Log | None
     past: int  # what rules have to remember
     left: tuple
@@ -66,7 +68,7 @@ Event = tuple
 
 def reach(moment, servers, member, endpoint):
     """How an endpoint meets a member that connects to it."""
-    if is_cut(moment.island, SERVERS + member, endpoint):
+    if is_cut(moment.cuts, SERVERS + member, endpoint):
         return IS_SILENT
     if endpoint < SERVERS:
         return servers[endpoint].state
@@ -76,9 +78,14 @@ def reach(moment, servers, member, endpoint):
     return ANSWERS if moment.cores[other] else REFUSES
 
 
-def is_cut(island, one, other):
-    """Whether one of two endpoints is on the island, and the other is not."""
-    return bool((island >> one ^ island >> other) & 1)
+def is_cut(cuts, one, other):
+    """Whether nothing gets from one endpoint to another."""
+    return bool(cuts & pair(one, other))
+
+
+def pair(one, other):
+    """The bit of two endpoints."""
+    return 1 << (8 * min(one, other) + max(one, other))
 
 
 def can_act(moment, member):
@@ -87,13 +94,13 @@ def can_act(moment, member):
 
 def hears(moment, member, other):
     """Whether what another member says can be taken in by this one, now."""
-    return can_act(moment, member) and not is_cut(moment.island, SERVERS + member, SERVERS + other)
+    return can_act(moment, member) and not is_cut(moment.cuts, SERVERS + member, SERVERS + other)
 
 
 # What goes on by itself --------------------------------------------------------------------------
 
 
-def going_on(moment, servers, wake_at):
+def going_on(moment, servers, members, *, fences):
     """What happens without any fault, in the order of haste; time goes on when nothing does."""
     found = [
         ("deliver", key)
@@ -102,12 +109,22 @@ def going_on(moment, servers, wake_at):
     ]
     if moment.log is not None:
         found += _log_events(moment)
-    found += [
-        ("wake", member)
-        for member in range(MEMBERS)
-        if can_act(moment, member) and wake_at[moment.cores[member]] <= moment.now
-    ]
+    if fences:
+        found += [("contact", it) for it in range(MEMBERS) if is_contact_due(moment, members, it)]
+    found += [("wake", it) for it in range(MEMBERS) if is_wake_due(moment, members, it)]
     return found
+
+
+def is_wake_due(moment, members, member):
+    core = moment.cores[member]
+    return can_act(moment, member) and members.wake_at[core] <= moment.now
+
+
+def is_contact_due(moment, members, member):
+    """Whether a member is to hear of its contact in this instant, and has not yet."""
+    is_time = not moment.now % CONTACT_EVERY_MS and not moment.ticked >> member & 1
+    is_here = is_time and can_act(moment, member)
+    return is_here and contact(moment, member, members.facts) is not None
 
 
 def _can_arrive(moment, servers, key, content):
@@ -136,7 +153,7 @@ def _log_events(moment):
     log = moment.log
     actors = [it for it in range(MEMBERS) if can_act(moment, it) and not log.slow >> it & 1]
     for member in actors:
-        if log.seen[member] != raft.view(log, member, moment.island):
+        if log.seen[member] != raft.view(log, member, is_alone(moment, member)):
             yield "view", member
     leader = log.leader
     can_commit = log.has_lease and leader in actors and log.applied[leader] == log.commit
@@ -147,6 +164,30 @@ def _log_events(moment):
             yield "apply", member
     if leader == raft.NOBODY or not (log.has_lease or raft.leads(log.seen[leader])):
         yield from _elections(moment)
+
+
+def contact(moment, member, facts):
+    """What tells a member of contact now: nobody, itself as the leader, or the leader.
+
+    As leader, with the members that it gives proof of contact; from the leader, with whether
+    anything that is committed is missing here.
+    """
+    log, leader = moment.log, moment.log.leader
+    if leader == raft.NOBODY or not log.has_lease or not can_act(moment, leader):
+        return None
+    gives_proof = facts[moment.cores[leader]].leads
+    if member == leader:
+        others = [it for it in range(MEMBERS) if it != leader and hears(moment, it, leader)]
+        return "leads", tuple(others) if gives_proof else ()
+    if not gives_proof or not hears(moment, member, leader):
+        return None
+    return "follows", log.applied[member] == log.commit
+
+
+def is_alone(moment, member):
+    """Whether a member cannot reach the leader of its log."""
+    leader = moment.log.leader
+    return leader != raft.NOBODY and is_cut(moment.cuts, SERVERS + leader, SERVERS + member)
 
 
 def _has_majority(moment, member):
@@ -171,7 +212,7 @@ def reliefs(moment, servers):
             yield "continue", member
         if moment.log is not None and moment.log.slow >> member & 1:
             yield "catch-up", member
-    if moment.island:
+    if moment.cuts:
         yield ("heal",)
 
 
@@ -216,9 +257,11 @@ def _member_faults(moment, member, world):
         yield "stop", member
     if left[Fault.ORDER]:
         yield "order", member
-    if left[Fault.ISLAND] and not moment.island:
-        for place in world.mortal:
+    for place in world.mortal:
+        if left[Fault.ISLAND]:
             yield "island", member, place
+        if left[Fault.BLIND]:
+            yield "blind", member, place
 
 
 def _log_faults(moment):

@@ -7,7 +7,17 @@ proves nothing.
 from dataclasses import dataclass, replace
 
 from sentinel_py.config import directives
-from sentinel_py.core import consensus, detector, election, failover, hello, info, members, requests
+from sentinel_py.core import (
+    consensus,
+    detector,
+    election,
+    failover,
+    fencing,
+    hello,
+    info,
+    members,
+    requests,
+)
 from sentinel_py.core.ledger import Claim, Switch
 from sentinel_py.core.messages import Save
 from sentinel_py.core.sentinel import Sentinel
@@ -83,6 +93,10 @@ def _asks_again(_old):
         return due_at
 
     return info_due
+
+
+def _ends_later(old):
+    return lambda turn, raft, master: old(turn, raft, master) + fencing.lease_ms(master)
 
 
 MUTANTS = (
@@ -184,6 +198,24 @@ MUTANTS = (
         "only the Raft leader begins a failover",
         "raft-return",
         (consensus, "_APPLY", sim_raft._applying(Claim, sim_raft._claim_without_lead)),
+    ),
+    _mutant(
+        "a promotion does not wait for those that may not have fenced",
+        ("no promotion while another one's lease may stand", "two masters take writes"),
+        "raft-fence-late",
+        (fencing, "clear_at", lambda _old: lambda turn, _master: turn.now),
+    ),
+    _mutant(
+        "an isolated member leaves the master alone",
+        "two masters take writes",
+        "raft-fence",
+        (fencing, "_hold", sim_raft._never),
+    ),
+    _mutant(
+        "a lease lasts longer than it is waited for",
+        "two masters take writes",
+        "raft-fence-late",
+        (fencing, "_contact_ends_at", _ends_later),
     ),
     _mutant(
         "a switch hangs on what a member has seen",

@@ -26,12 +26,16 @@ class Play:
         self.members = Members(self.store, self.table, questions_wait=world.questions_wait)
         self.made = {}  # by the entries of a log, what they make, and whose it was
         self.is_calm = True  # no faults yet
+        self.strikes_end_at = BEGINS_AT  # from when on nothing more goes wrong
+        self.stops_at = set()  # when time stops, for something to go wrong just then
         self.heal_at = self.ends_at = BEGINS_AT + world.calm_ms
 
     def begin(self):
         """The moment from which all is explored: the members know one another, and it happens."""
         moment = self._calm()
         self.is_calm = False
+        self.strikes_end_at = moment.now + self.world.strikes_ms
+        self.stops_at = {moment.now + ms for ms in self.world.stops_ms}
         self.heal_at = moment.now + self.world.heal_ms
         self.ends_at = moment.now + self.world.lasts_ms
         for event in self.world.opening:
@@ -49,7 +53,8 @@ class Play:
             packets=(),
             told=(("",) * MEMBERS,) * MEMBERS,
             stopped=0,
-            island=0,
+            cuts=0,
+            ticked=0,
             log=raft.begin(MEMBERS) if self.world.is_raft else None,
             past=self.table.number(()),
             left=(0,) * len(Fault),
@@ -67,16 +72,17 @@ class Play:
         if moment.now >= self.ends_at:
             return []
         servers = self.table[moment.servers]
-        found = going_on(moment, servers, self.members.wake_at)
-        if not found and (self.is_calm or not rules.is_at_rest(moment, self)):
+        found = going_on(moment, servers, self.members, fences=self.world.fences)
+        ending = list(reliefs(moment, servers))
+        if not found and (self.is_calm or ending or not rules.is_at_rest(moment, self)):
             found = [("time",)]
         if not self.world.has_any_order:
             found = [it for at, it in enumerate(found) if not at or it[0] in _FREE]
-        return [*found, *reliefs(moment, servers)]
+        return [*found, *ending]
 
     def faults(self, moment):
-        """What may go wrong now."""
-        if moment.now >= self.ends_at:
+        """What may go wrong now: nothing any more when what has gone wrong is to be over."""
+        if moment.now >= self.strikes_end_at:
             return []
         servers = self.table[moment.servers]
         found = faults(moment, servers, self.world)

@@ -53,10 +53,9 @@ def begin(members):
     )
 
 
-def view(log, member, island):
+def view(log, member, is_alone):
     """How the cluster stands, as a member can see it: leader, does it lead, majority, term."""
     leader = log.leader
-    is_alone = leader != NOBODY and (island >> SERVERS + leader ^ island >> SERVERS + member) & 1
     if leader == NOBODY or is_alone:
         return NOBODY, False, False, log.term
     is_led = log.has_lease or leader != member

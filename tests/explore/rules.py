@@ -9,6 +9,7 @@ from tests.sim.violation import Violation
 
 from . import raft
 from .member import ENDPOINTS, MEMBERS, RUN_IDS, SERVERS, endpoint_of
+from .moment import contact, reach
 from .redis import ANSWERS, NOBODY
 
 
@@ -140,7 +141,8 @@ def check_orders(change, member, link, batch):
 def refuse_haste(change, member, link, batch):
     """Nobody asks the same again in the instant in which it was answered."""
     _, (request, *_) = change.table[batch]
-    text = f"{name(SERVERS + member)} asks {name(endpoint_of(link))} for {request.args[0]} again"
+    asked = " ".join(request.args)
+    text = f"{name(SERVERS + member)} asks {name(endpoint_of(link))} again: {asked}"
     raise Violation("a member comes to rest", text)
 
 
@@ -161,6 +163,41 @@ def _check_promotion(change, member, endpoint):
     change.past.hold("one promotion per epoch", ("promoted", epoch), name(endpoint))
     if change.log is not None:
         _check_choice(change, member, endpoint, epoch)
+    if change.play.world.fences:
+        _check_leases(change, member, facts.address)
+
+
+def _check_leases(change, member, place):
+    """Nobody promotes while another member's lease lets it leave the old master alone."""
+    master = change.servers[place]
+    if master.state != ANSWERS or master.paused_until > change.now:
+        return
+    for other in range(MEMBERS):
+        facts = change.members.facts[change.cores[other]]
+        is_apart = other != member and change.can_act(other)
+        if is_apart and contact(change, other, change.members.facts) is None:
+            reaches = reach(change, change.servers, other, place) == ANSWERS
+            if reaches and change.now < facts.contact_ends_at:
+                text = f"s{other + 1} leaves {name(place)} alone until {facts.contact_ends_at}"
+                raise Violation("no promotion while another one's lease may stand", text)
+
+
+def check_writes(change, place):
+    """A server becomes a master: where members fence, no other one takes writes any more.
+
+    Of a member that has contact that is only demanded where the world says so.
+    """
+    for at, server in enumerate(change.servers):
+        is_master = at != place and server.state == ANSWERS and server.follows == NOBODY
+        if not is_master or server.paused_until > change.now:
+            continue
+        for member in range(MEMBERS):
+            reaches = reach(change, change.servers, member, at) == ANSWERS
+            is_apart = contact(change, member, change.members.facts) is None
+            is_bound = is_apart or change.play.world.has_one_writer
+            if change.can_act(member) and reaches and is_bound:
+                text = f"{name(place)} is promoted, s{member + 1} lets {name(at)} take writes"
+                raise Violation("two masters take writes", text)
 
 
 def _check_choice(change, member, endpoint, epoch):

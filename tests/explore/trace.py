@@ -17,7 +17,7 @@ def word(play, event):
         return f"{name}/{_packet(play, about[0])}"
     if name in ("unknown",):
         return f"{name}/{_entry(play, about[0])}"
-    if name == "island":
+    if name in ("island", "blind"):
         return f"{name}/{_member(about[0])}+{rules.name(about[1])}"
     if name in ("die", "revive"):
         return f"{name}/{rules.name(about[0])}"

@@ -19,8 +19,11 @@ class World:
     has_any_order: bool = False  # whatever is under way may come first, not by a fault only
     mortal: tuple = (0,)  # servers that may die
     opening: tuple = (("die", 0),)
-    options: tuple = ()
+    fences: bool = False
+    has_one_writer: bool = False  # no promotion while another master takes writes
     calm_ms: int = 6_000
+    strikes_ms: int = 6_000  # so long may things go wrong
+    stops_ms: tuple = ()  # when, too, though nothing happens then
     heal_ms: int = 6_000
     lasts_ms: int = 20_000
 
@@ -33,7 +36,7 @@ class World:
                 f"sentinel monitor {MASTER} {host} {port} {self.quorum}",
                 f"sentinel down-after-milliseconds {MASTER} 1000",
                 f"sentinel failover-timeout {MASTER} 2000",
-                *(f"sentinel {option}" for option in self.options),
+                *([f"sentinel fence-isolated-master {MASTER} yes"] if self.fences else []),
             )
 
 
@@ -77,6 +80,18 @@ _WORLDS = (
     World("order-well", {Fault.ORDER: 2, Fault.LATE: 1}, opening=()),
     _raft("order", {Fault.ORDER: 1, Fault.CRASH: 1}),
     _raft("order-well", {Fault.ORDER: 2, Fault.CRASH: 1}, opening=()),
+    # A member is cut off together with the master, which it fences.
+    _raft("fence", {Fault.ISLAND: 1}, opening=(), fences=True),
+    _raft("fence-move", {Fault.ISLAND: 1, Fault.MOVE: 1}, opening=(), fences=True),
+    _raft("fence-crash", {Fault.ISLAND: 1, Fault.CRASH: 1}, opening=(), fences=True),
+    _raft(
+        "fence-late",
+        {Fault.ISLAND: 1, Fault.CRASH: 1},
+        opening=(("blind", 1, 0),),
+        fences=True,
+        strikes_ms=740,
+        stops_ms=(710, 735),
+    ),
     # Whatever is under way may come first.
     World("any-order", {}, has_any_order=True),
     _raft("any-order", {}, has_any_order=True),
