@@ -25,7 +25,16 @@ from sentinel_py.acl.acl import Acl, AclError, AclStore
 from sentinel_py.config import config, directives, rewrite
 from sentinel_py.config.settings import ServerSettings
 from sentinel_py.core import roster, views
-from sentinel_py.core.messages import AskConsent, Consent, Input, Level, Notice, Propose, Tell
+from sentinel_py.core.messages import (
+    AskConsent,
+    Consent,
+    GiveLead,
+    Input,
+    Level,
+    Notice,
+    Propose,
+    Tell,
+)
 from sentinel_py.core.model import Settings, State
 from sentinel_py.core.sentinel import Sentinel
 from sentinel_py.history import Chronicler
@@ -399,6 +408,9 @@ class Daemon:
 
     def tell(self, effect: Tell) -> None:
         self._member.tell(effect)
+
+    def give_lead(self, effect: GiveLead) -> None:
+        self._member.give_lead(effect)
 
     def ask_consent(self, effect: AskConsent) -> None:
         self._loop.call_soon(self.feed, Consent(effect.master, is_given=True))

@@ -24,6 +24,7 @@ from sentinel_py.core.messages import (
     DownAnswer,
     DownQuestion,
     Effect,
+    GiveLead,
     Input,
     Log,
     Notice,
@@ -97,6 +98,7 @@ class World(Protocol):
     def resolve(self, host: str) -> None: ...
     def propose(self, effect: Propose) -> None: ...
     def tell(self, effect: Tell) -> None: ...
+    def give_lead(self, effect: GiveLead) -> None: ...
     def ask_consent(self, effect: AskConsent) -> None: ...
     def crash(self) -> None: ...
     def fail(self, error: BaseException, *, is_sound: bool) -> None:
@@ -279,6 +281,8 @@ class Node:
                 world.propose(effect)
             case Tell():
                 world.tell(effect)
+            case GiveLead():
+                world.give_lead(effect)
             case Answer():
                 self._answer(effect)
             case RunScript():

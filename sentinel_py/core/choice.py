@@ -24,6 +24,17 @@ def fresh_info_is_coming(master: Master, attempt: Failover) -> bool:
     )
 
 
+def is_any_within_reach(master: Master) -> bool:
+    """Return whether a replica can be told to be the master, whatever its data are.
+
+    What only one sentinel cannot reach, another one may: it is the better leader.
+    """
+    return any(
+        it.command.is_up and not it.is_down and (it.priority or it.role is Role.MASTER)
+        for it in master.replicas.values()
+    )
+
+
 def choose(turn: Turn, master: Master, *, takes_stale: bool = False) -> Replica | None:
     """The best replica to promote: by priority, offset and run id, as the original orders them.
 

@@ -25,13 +25,27 @@ from sentinel_py.core import (
     rescue,
     saving,
 )
-from sentinel_py.core.messages import DownAnswer, DownQuestion, DownReport, Level, Reply, Tell
+from sentinel_py.core.messages import (
+    DownAnswer,
+    DownQuestion,
+    DownReport,
+    GiveLead,
+    Level,
+    Reply,
+    Tell,
+)
 from sentinel_py.core.model import Failover, Master, Peer, Phase, State, Wait
 from sentinel_py.core.roster import look_up
 from sentinel_py.core.turn import Turn
 
 DESYNC_MS = 20
 """Candidacies for one master start so far apart, so that the first has won when the next is due."""
+
+OUT_OF_REACH_MS = 500
+"""So much later a sentinel stands for election that reaches none of the replicas."""
+
+GIVE_LEAD_EVERY_MS = 5_000
+"""A member that was to lead and does not is asked again, or another one, after so long."""
 
 NEW_MASTER_MS = 5_000
 """For so long after a switch, a master that answers us is not voted out. A sentinel that has heard
@@ -55,8 +69,30 @@ def attend(turn: Turn, master: Master) -> int:
     if master.is_down or master.is_odown:
         again_at = turn.now + turn.state.constants.ask_period
     if master.is_odown and master.failover is None:
+        _give_lead_away(turn, master)
         again_at = min(again_at, _try_failover(turn, master))
     return again_at
+
+
+def _give_lead_away(turn: Turn, master: Master) -> None:
+    """As Raft leader that reaches no replica, let a member lead that has reported one."""
+    raft = turn.state.raft
+    if raft is None or not raft.leads or choice.is_any_within_reach(master):
+        return
+    if any(other.failover for other in turn.state.masters.values()):
+        return  # what is under way is finished first; the next look is not far
+    better = [it.run_id for it in master.peers.values() if _is_better_placed(turn, it)]
+    is_new = raft.gave_lead_at is None or turn.now >= raft.gave_lead_at + GIVE_LEAD_EVERY_MS
+    if better and is_new:
+        raft.gave_lead_at = turn.now
+        turn.log(
+            Level.NOTICE, f"No replica of {master.name} is reached here: {better[0]} is to lead"
+        )
+        turn.effects.append(GiveLead(better[0]))
+
+
+def _is_better_placed(turn: Turn, peer: Peer) -> bool:
+    return peer.has_replica and peer.answered_at is not None and _is_member(turn, peer)
 
 
 def _try_failover(turn: Turn, master: Master) -> int:
@@ -116,8 +152,7 @@ def _report(turn: Turn, peer: Peer) -> None:
     """Tell a member what we see; the stream of the Raft cluster carries it, or it is lost."""
     master = peer.master
     peer.told_at = turn.now
-    has_replica = choice.choose(turn, master) is not None
-    told = master.config_epoch, master.is_down, has_replica
+    told = master.config_epoch, master.is_down, choice.is_any_within_reach(master)
     turn.tell(Tell(peer.run_id, master.name, *told))
 
 
@@ -211,7 +246,10 @@ def _in_turn_ms(turn: Turn, master: Master) -> int:
     within_reach = [peer.run_id for peer in master.peers.values() if _is_within_reach(peer)]
     ours = _place(turn.state.myid, master)
     before_us = sum(_place(run_id, master) < ours for run_id in within_reach)
-    return before_us * DESYNC_MS * _delay_factor(turn.state)
+    turn_ms = before_us * DESYNC_MS * _delay_factor(turn.state)
+    # Who reaches no replica comes behind all others, lest it be elected for nothing: its voters
+    # would wait for it as long as for a leader at work.
+    return turn_ms + (0 if choice.is_any_within_reach(master) else OUT_OF_REACH_MS)
 
 
 def _place(run_id: str, master: Master) -> int:

@@ -425,6 +425,13 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveLead:
+    """Let this member lead in our place: it can do what we cannot. If it does not, we go on."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """An event as the original names it: published, logged, and run through ``script`` if any.
 
@@ -501,6 +508,7 @@ Effect = (
     | Close
     | Send
     | Tell
+    | GiveLead
     | Notice
     | Log
     | RunScript

@@ -504,6 +504,7 @@ class Raft:
     joined_at: int | None = None  # since when we are a member that may have to fence
     contact_at: int | None = None  # the last proof that no other leader was at work
     is_current: bool = False  # with that proof, all was applied that had been committed
+    gave_lead_at: int | None = None  # when another member was to lead in our place
     led_at: int = 0  # since when we have the lease, if we have it
     heard_at: dict[str, int] = field(default_factory=dict)  # when we gave members such proof
     relayed_at: dict[str, int] = field(default_factory=dict)  # and when through other members

@@ -46,7 +46,8 @@ REFUSED_AFTER_S = 1.0
 """A change of members that is refused for so long is refused."""
 
 YIELD_EVERY_S = 5.0
-"""A leader in TILT lets another one lead; where all are in TILT, not more often than this."""
+"""A leader in TILT, or that reaches no replica, lets another one lead; not more often than this,
+as the other one may be no better off."""
 
 LONELY_AFTER_S = 3.0
 """Without a leader for so long: several elections have failed, or we were removed."""
@@ -304,7 +305,7 @@ class Driver:
         if now.snapshot_index != before.snapshot_index:
             self._snapshot_at = self._loop.time()
         if now.has_lease and self._member.state.is_tilted:
-            self._yield()
+            self.give_lead(None)
         if self._is_behind and now.applied_index >= self._contact.commit_index:
             self._tell_contact()
         view = RaftView(
@@ -344,11 +345,11 @@ class Driver:
             sign = "+" if now.has_majority else "-"
             self._notice(f"{sign}raft-majority", f"term {now.term}")
 
-    def _yield(self) -> None:
-        """Let another member lead: in TILT we would leave every failover undone."""
+    def give_lead(self, run_id: str | None) -> None:
+        """Let that member lead, or any other, because we would leave a failover undone."""
         if self._loop.time() >= self._yielded_at + YIELD_EVERY_S:
             self._yielded_at = self._loop.time()
-            self._engine.transfer(None, lambda _outcome, _result: None)
+            self._engine.transfer(run_id, lambda _outcome, _result: None)
             self._soon()
 
     def _described(self, run_id: str) -> str:

@@ -18,7 +18,16 @@ from typing import Protocol
 
 from sentinel_py import tasks
 from sentinel_py.core import snapshot
-from sentinel_py.core.messages import Input, Installed, Level, Notice, ProposalEnded, Propose, Tell
+from sentinel_py.core.messages import (
+    GiveLead,
+    Input,
+    Installed,
+    Level,
+    Notice,
+    ProposalEnded,
+    Propose,
+    Tell,
+)
 from sentinel_py.core.model import History, Raft, State
 from sentinel_py.links import LinkOptions
 from sentinel_py.raft import addresses, formation
@@ -576,3 +585,7 @@ class Member:
     def tell(self, effect: Tell) -> None:
         if self.driver:
             self.driver.tell(effect)
+
+    def give_lead(self, effect: GiveLead) -> None:
+        if self.driver:
+            self.driver.give_lead(effect.run_id)

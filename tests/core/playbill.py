@@ -9,6 +9,7 @@ from sentinel_py.core.messages import (
     Crash,
     DownAnswer,
     Effect,
+    GiveLead,
     Level,
     Log,
     Notice,
@@ -69,6 +70,8 @@ class Playbill:
                 return "save soon"
             case Send():
                 return self._send(name, effect.requests)
+            case GiveLead():
+                return f"let {effect.run_id} lead"
             case Tell():
                 sees = "down" if effect.down else "up"
                 replica = "a replica" if effect.has_replica else "no replica"

@@ -22,6 +22,7 @@ from sentinel_py.core.messages import (
     Debug,
     DirectHello,
     DownQuestion,
+    DownReport,
     Effect,
     ErrorReply,
     FailOver,
@@ -473,6 +474,11 @@ class Stage:
             term=1,
         )
         self.step(view)
+
+    def do_report(self, name, down="yes", replica="no", master="mymaster"):
+        """``report S1 down=yes replica=yes``: a member tells what it sees, on the Raft stream."""
+        epoch = self.state.masters[master].config_epoch
+        self.step(DownReport(self.id_of(name), master, epoch, down == "yes", replica == "yes"))
 
     def do_claimed(self, epoch="1", master="mymaster"):
         """``claimed epoch=1``: another leader's claim is committed."""

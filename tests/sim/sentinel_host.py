@@ -126,6 +126,9 @@ class SentinelLife:
     def tell(self, effect):
         self.member.tell(effect)
 
+    def give_lead(self, effect):
+        self.member.give_lead(effect)
+
     def crash(self):
         self.machine.kill()
 
