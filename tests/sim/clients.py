@@ -70,6 +70,7 @@ class Operator:
         self._world = world
         self._checkers = checkers
         self._unsure = set()  # changes that were not answered, and may still come true
+        self._latest = {}  # the last order for each change: only its answer says how that stands
 
     def order(self, machine, *words):
         self._world.log("op", f"to {machine.name}: {' '.join(words)}")
@@ -109,7 +110,9 @@ class Operator:
         is_sure = (sentinel.name, change) not in self._unsure
         self._unsure.add((sentinel.name, change))
         self._checkers.ordered(sentinel.name, change)
+        latest = self._latest[sentinel.name, change] = object()
         reply = await self._order(sentinel, words)
+        is_sure = is_sure and self._latest[sentinel.name, change] is latest
         if reply is not None and is_sure:
             self._unsure.remove((sentinel.name, change))
             if reply == b"OK":
