@@ -115,7 +115,14 @@ def knows(sentinel, cluster, peers, name=NAME):
         == sorted(server.port for server in cluster.replicas)
         and all(one["flags"] == "slave" and one["runid"] for one in replicas)
         and [one["flags"] for one in others] == ["sentinel"] * peers
+        and has_majority(sentinel)
     )
+
+
+def has_majority(sentinel):
+    """Whether a member of a Raft cluster has a leader; members know each other before that."""
+    info = ask(sentinel, "INFO", "raft")
+    return info.get("raft_has_majority", 1) == 1 if isinstance(info, dict) else True
 
 
 def new_master(sentinels, old, name=NAME, within_ms=FAILOVER_WITHIN_MS):

@@ -101,7 +101,8 @@ class Mixed:
     def __init__(self, box):
         cluster = start_cluster(box)
         lines = watch(cluster)
-        self.members = start_members(box, lines=lines)
+        outsiders = "sentinel raft-count-outsiders yes"
+        self.members = start_members(box, lines=[*lines, outsiders])
         self.originals = start_sentinels(box, lines, ORIGINAL, count=2)
         leader_of(self.members)
         self.watched = Watched(cluster, [*self.members, *self.originals])

@@ -76,7 +76,8 @@ def test_members_behind_tls_passwords_and_a_secret(sandbox, tmp_path):
     watch("second")
     for member in members:
         eventually(lambda member=member: watched(member) == ["first", "second"])
-        eventually(lambda member=member: logins_of_streams(member) == [PEER["username"]] * 2)
+        # The secret stands in the place of a login.
+        eventually(lambda member=member: logins_of_streams(member) == ["default"] * 2)
         with pytest.raises(redis.ConnectionError):
             ask(member, "PING")
         assert not any(word in member.log for word in (PASSWORD, SECRET, "Traceback"))
@@ -119,7 +120,8 @@ class Named:
         peers = " ".join(f"{name}:{port}" for name, port in ports.items())
         self.members = []
         for name, port in ports.items():
-            lines = [f"sentinel raft-peers {peers}", self._new_place(name)]
+            secret = f"sentinel raft-secret {SECRET}"
+            lines = [f"sentinel raft-peers {peers}", secret, self._new_place(name)]
             program = [*names.program, *sentinel_program()]
             self.members.append(box.sentinel(lines, port=port, program=program))
 
