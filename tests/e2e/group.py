@@ -83,6 +83,11 @@ def follows(server, master, **options):
     return ask(server, "ROLE", **options)[:4] == ["slave", HOST, master.port, "connected"]
 
 
+def is_linked(server):
+    """Whether this Redis is a connected replica of anybody."""
+    return ask(server, "ROLE")[3:4] == ["connected"]
+
+
 def watch(cluster, name=NAME, quorum=2, **options):
     """The lines that make a sentinel watch this cluster; options may be any `sentinel` option."""
     extra = {option.replace("_", "-"): value for option, value in options.items()}

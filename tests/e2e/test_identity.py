@@ -4,7 +4,17 @@ import pytest
 
 from sentinel_py.local import eventually, wait_ready
 
-from .group import NAME, Cluster, ask, master_port, master_row, rows, start_sentinels, watch
+from .group import (
+    NAME,
+    Cluster,
+    ask,
+    is_linked,
+    master_port,
+    master_row,
+    rows,
+    start_sentinels,
+    watch,
+)
 from .members import leader_of, start_members
 
 QUICK = {"failover_timeout": 2000}
@@ -53,13 +63,13 @@ def test_two_networks(sandbox, begin):
     master = sandbox.redis(options=both)
     replica = sandbox.redis(options={**both, "replicaof": f"::1 {master.port}"})
     wait_ready([master, replica])
-    eventually(lambda: ask(replica, "ROLE")[3] == "connected")
+    eventually(lambda: is_linked(replica))
     sentinels = begin(Cluster(master, [replica]))
     for new, old in ((replica, master), (master, replica)):
         for each in sentinels:
             eventually(lambda each=each: len(rows(each, "REPLICAS")) == 1, 30_000)
         eventually(lambda: ask(sentinels[0], "SENTINEL", "FAILOVER", NAME) == "OK")
         eventually(lambda new=new: ask(new, "ROLE")[0] == "master", 30_000)
-        eventually(lambda old=old: ask(old, "ROLE")[3] == "connected", 30_000)
+        eventually(lambda old=old: is_linked(old), 30_000)
         for each in sentinels:
             eventually(lambda each=each, new=new: master_port(each) == new.port, 30_000)
