@@ -9,6 +9,7 @@ from sentinel_py.config import directives
 from sentinel_py.config.config import Config, ConfigError, load
 from sentinel_py.config.lines import CACHED_LINES, Line, split
 from sentinel_py.config.rewrite import SIGNATURE, ConfigFile, merged
+from sentinel_py.core.model import Raft, State
 from sentinel_py.storage import LOCAL, SaveError
 
 
@@ -299,3 +300,26 @@ def timed(call):
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
+
+
+def test_what_redis_sentinel_has_no_directive_for_is_a_comment_to_it():
+    """It is found again where it stands, and any other comment stays one."""
+    old = "port 1\n#~ sentinel known-ancestors m a\n#~ port 2\n"
+    text = "#~ sentinel known-ancestors m a,b"
+    new = merged(old, [line("port 1"), Line("sentinel known-ancestors", text)])
+    assert new == f"port 1\n{text}\n#~ port 2\n\n"
+
+
+@pytest.mark.parametrize("raft", [None, Raft("x")])
+def test_what_a_history_was_outlives_a_restart(tmp_path, raft):
+    """In classic mode as a comment, so that redis-sentinel can be started on the file again."""
+    state = state_of("monitor m 10.0.0.1 1 2")
+    state.raft, state.myid = raft, "1" * 40
+    state.masters["m"].ancestors += ["a" * 40, "b" * 40]
+    text = merged("sentinel monitor m 10.0.0.1 1 2\n", list(directives.render(state)))
+    assert ("#~ sentinel known-ancestors m" in text) is (raft is None)
+    (tmp_path / "conf").write_text(text)
+    again = State(myid="")
+    statements = load(str(tmp_path / "conf")).statements
+    directives.apply(statements, again, now=0, resolve=lambda _: None)
+    assert again.masters["m"].ancestors == ["a" * 40, "b" * 40]

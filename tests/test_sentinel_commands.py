@@ -115,6 +115,7 @@ ARITIES = {
     "ckquorum": 3,
     "config": -4,
     "debug": -2,
+    "admit": 5,
     "explain": 3,
     "failover": -3,
     "flushconfig": 2,

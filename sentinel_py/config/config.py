@@ -13,7 +13,16 @@ from enum import Enum
 from itertools import pairwise
 
 from sentinel_py.config.kinds import TEXT
-from sentinel_py.config.lines import DirectiveError, Line, join, key_of, quoted, split
+from sentinel_py.config.lines import (
+    DirectiveError,
+    Line,
+    is_comment,
+    join,
+    key_of,
+    quoted,
+    split,
+    uncommented,
+)
 from sentinel_py.config.settings import ACCEPTED, DIRECTIVES, ServerSettings
 from sentinel_py.storage import LOCAL, Disk, cause
 from sentinel_py.values import dataclass
@@ -163,8 +172,8 @@ class _Loader:
 
     def take(self, lines: Iterable[tuple[int, str]], origin: Origin, path: str) -> None:
         for line_no, raw in lines:
-            line = raw.strip(_BLANKS)
-            if not line or line.startswith("#"):
+            line = uncommented(raw.strip(_BLANKS))
+            if not line or is_comment(line):
                 continue
             words = split(line)
             statement = Statement(tuple(words or ()), line, line_no, origin, path)

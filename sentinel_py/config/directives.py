@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from sentinel_py.config import webhooks
 from sentinel_py.config.config import Origin, Statement
-from sentinel_py.config.lines import CACHED_LINES, DirectiveError, Line, join, key_of
-from sentinel_py.core import lineage, members, overrides, roster
+from sentinel_py.config.lines import CACHED_LINES, DirectiveError, Line, commented, join, key_of
+from sentinel_py.core import identity, lineage, members, overrides, roster
 from sentinel_py.core.model import (
     MAX_EPOCH,
     Address,
@@ -53,23 +53,12 @@ def apply(
             _rule(name.lower(), len(args))(loading, args)
         except DirectiveError as error:
             raise statement.error(str(error)) from None
-    _drop_what_is_no_peer(state)
+    roster.drop_what_is_no_peer(state)
 
 
 def render(state: State) -> list[Line]:
     """What the file should say about the state, in the order that redis-sentinel writes it."""
     return [*_head(state), *_masters(state), *_tail(state)]
-
-
-def _drop_what_is_no_peer(state: State) -> None:
-    """Forget known sentinels that are this one, or that nobody can reach.
-
-    A file that was copied from another sentinel names us; as our own peer we would count twice.
-    """
-    for master in state.masters.values():
-        for peer in list(master.peers.values()):
-            if peer.run_id == state.myid or peer.address.port == 0:
-                roster.drop_unlinked_peer(state, peer)
 
 
 class _Loading:
@@ -260,6 +249,17 @@ def _known_lineage(loading: _Loading, args: Sequence[str]) -> None:
     loading.master(name).lineage = known
 
 
+def _known_ancestors(loading: _Loading, args: Sequence[str]) -> None:
+    """The replication ids that the group has had, oldest first."""
+    identity.remember_ids(loading.master(args[0]), *args[1].split(","))
+
+
+def _raft_admitted(loading: _Loading, args: Sequence[str]) -> None:
+    """A foreign instance that an operator has let in: ip, port and run id."""
+    name, host, port, run_id = args
+    loading.master(name).admitted[identity.admission_key(loading.address(host, port))] = run_id
+
+
 def _raft_applied(loading: _Loading, args: Sequence[str]) -> None:
     """The index of the Raft log that this file stands for; earlier entries are in it."""
     loading.state.raft_applied = _epoch(args[0])
@@ -384,6 +384,7 @@ _OPTIONS = (
     _Option("protect-empty-restart", "protect_empty_restart", _yes_no("protect-empty-restart")),
     _Option("check-lineage", "check_lineage", _yes_no("check-lineage")),
     _Option("max-promotion-lag", "max_promotion_lag", _not_negative),
+    _Option("trust-addresses", "trust_addresses", _yes_no("trust-addresses")),
 )
 _READERS: dict[str, Callable[[str], OptionValue]] = {
     "quorum": _quorum,
@@ -429,6 +430,8 @@ _RULES: dict[tuple[str, int], _Rule] = {
     ("local-override", 3): _local_override,
     ("config-epoch", 2): _config_epoch,
     ("known-lineage", 6): _known_lineage,
+    ("known-ancestors", 2): _known_ancestors,
+    ("raft-admitted", 4): _raft_admitted,
     ("raft-master", 1): _raft_master,
     ("raft-failover", 5): _raft_failover,
     ("raft-failover", 7): _raft_failover,
@@ -455,8 +458,8 @@ LEARNED = frozenset(
     f"sentinel {name}"
     for name in (
         *("myid", "current-epoch", "config-epoch", "leader-epoch"),
-        *("known-replica", "known-sentinel", "known-lineage"),
-        *("raft-applied", "raft-master", "raft-failover"),
+        *("known-replica", "known-sentinel", "known-lineage", "known-ancestors"),
+        *("raft-applied", "raft-master", "raft-failover", "raft-admitted"),
     )
 )
 """What a sentinel finds out by itself, and then knows better than its operator."""
@@ -498,6 +501,9 @@ def _masters(state: State) -> Iterator[Line]:
         yield from _replicated(state, master)
         if master.lineage and lineage.is_kept(state, master):
             yield _line("known-lineage", name, *astuple(master.lineage))
+        if master.ancestors:
+            line = _line("known-ancestors", name, ",".join(master.ancestors))
+            yield commented(line) if state.raft is None else line
         for overridden, value in overrides.overridden(master).items():
             yield _line("local-override", name, overridden, "" if value is None else value)
         for replica in master.replicas.values():
@@ -524,6 +530,9 @@ def _replicated(state: State, master: Master) -> Iterator[Line]:
         flags = ("yes" if flag else "no" for flag in (mandate.forced, mandate.switched))
         chosen = _host_and_port(state, mandate.chosen) if mandate.chosen else ()
         yield _line("raft-failover", master.name, mandate.epoch, mandate.leader, *flags, *chosen)
+    for place, run_id in master.admitted.items():
+        host, _, port = place.rpartition(":")
+        yield _line("raft-admitted", master.name, host, port, run_id)
 
 
 def _tail(state: State) -> Iterator[Line]:

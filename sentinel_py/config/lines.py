@@ -24,6 +24,10 @@ _SAME_AS = {
 }
 
 
+_COMMENTED = "#~ sentinel known-"
+"""What a sentinel has learnt and redis-sentinel has no directive for: to that, it is a comment."""
+
+
 class DirectiveError(Exception):
     """What is wrong with a directive's words, in the words of redis-sentinel."""
 
@@ -43,6 +47,21 @@ def split(line: str) -> list[str] | None:
     """The words of a line; None if its quotes are unbalanced."""
     words = split_args(line.encode(errors="surrogateescape"))
     return None if words is None else [word.decode(errors="surrogateescape") for word in words]
+
+
+def commented(line: Line) -> Line:
+    """The line as one that redis-sentinel does not read, and that we do."""
+    text = f"#~ {line.text}"
+    assert text.startswith(_COMMENTED), text
+    return line._replace(text=text)
+
+
+def is_comment(line: str) -> bool:
+    return line.startswith("#") and not line.startswith(_COMMENTED)
+
+
+def uncommented(line: str) -> str:
+    return line[3:] if line.startswith(_COMMENTED) else line
 
 
 def quoted(word: str) -> str:

@@ -13,7 +13,15 @@ from typing import NamedTuple
 
 from sentinel_py.config.config import Config
 from sentinel_py.config.directives import KEYS
-from sentinel_py.config.lines import CACHED_LINES, Line, join, key_of, split
+from sentinel_py.config.lines import (
+    CACHED_LINES,
+    Line,
+    is_comment,
+    join,
+    key_of,
+    split,
+    uncommented,
+)
 from sentinel_py.config.settings import ACCEPTED, DIRECTIVES
 from sentinel_py.storage import LOCAL, Disk, SaveError, cause
 
@@ -104,7 +112,7 @@ class _Place(NamedTuple):
 @lru_cache(CACHED_LINES)
 def _place_of(text: str) -> _Place | None:
     """None if the line is not understood."""
-    words = split(text)
+    words = split(uncommented(text))
     if not words or words[0].lower() not in _KNOWN:
         return None
     key = key_of(words)
@@ -127,7 +135,7 @@ class _Page:
         self._free: dict[int, str] = {}  # keys of the lines that nobody has replaced yet
         self._places: defaultdict[str, deque[int]] = defaultdict(deque)
         for at, line in enumerate(self._lines):
-            if not line or line.startswith("#"):
+            if not line or is_comment(line):
                 continue
             if place := _place_of(line):
                 self._free[at] = place.key

@@ -9,6 +9,7 @@ _STATE_STYLES = {
     "sdown": "bold red",
     "odown": "bold red",
     "disconnected": "yellow",
+    "foreign": "bold red",
 }
 _EVENT_STYLES = {
     "+sdown": "red",

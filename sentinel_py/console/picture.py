@@ -23,6 +23,7 @@ from sentinel_py.console.wire import (
 
 _LISTED = re.compile(r"ip=(?P<host>.*),port=(?P<port>\d+),.*\boffset=(?P<offset>\d+)")
 _STATES = (
+    ("foreign", "foreign"),
     ("o_down", "odown"),
     ("s_down", "sdown"),
     ("disconnected", "disconnected"),
@@ -39,6 +40,7 @@ class Replica:
     link: str
     priority: int
     silent_ms: int
+    foreign: str = ""  # why it is none of the group's, if it is not
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,7 @@ def _replica(row: dict[str, str], info: dict[str, str]) -> Replica:
         link=row.get("master-link-status", "?"),
         priority=_number(row, "slave-priority"),
         silent_ms=_number(row, "last-ok-ping-reply"),
+        foreign=row.get("foreign", ""),
     )
 
 

@@ -68,6 +68,14 @@ async def _master(
         way_out = "start the sentinels that are down, or SENTINEL RESET those that are gone"
         found.append(error(str(quorum), f"{name} at {connection.place}", way_out))
     found += _refused(f"{name} at {connection.place}", rows(explained))
+    for replica in rows(replicas):
+        if reason := replica.get("foreign"):
+            text = f"a foreign instance at the address of a replica of {name}: it {reason}"
+            where = f"{replica['ip']} {replica['port']}"
+            way_out = (
+                f"take it away; or, if its data may be overwritten, SENTINEL ADMIT {name} {where}"
+            )
+            found.append(error(text, address(replica["ip"], replica["port"]), way_out))
     checks = (_peer(connection.place, row, peer) for peer in rows(peers))
     return watched, [*found, *(it for some in await asyncio.gather(*checks) for it in some)]
 

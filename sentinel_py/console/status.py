@@ -83,7 +83,9 @@ def _add_master(root: Tree, master: Master) -> None:
                 quiet("replica   "),
                 f"{replica.address:<22}",
                 state_text(replica.state),
-                quiet(f"  lag {bytes_text(replica.lag_bytes)}  priority {replica.priority}"),
+                quiet(f"  lag {bytes_text(replica.lag_bytes)}  priority {replica.priority}")
+                if not replica.foreign
+                else f"  {replica.foreign}",
             )
         )
     for peer in master.sentinels:

@@ -98,6 +98,8 @@ def why_unhealthy(state: State, replica: Replica, now: int) -> str:
         return "is not connected"
     if identity.are_one(replica, replica.master):
         return "is the master itself, at another address"
+    if reason := identity.why_foreign(state, replica, now):
+        return f"is a foreign instance: it {reason}"
     if replica.priority == 0 and replica.role is Role.REPLICA:
         return "has priority 0"  # a master says none, and has been made one against what it said
     if replica.refused_at is not None and now < replica.refused_at + REFUSED_REST_MS:

@@ -14,7 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sentinel_py.core import chronicle, election, failover, members, orders, snapshot
+from sentinel_py.core import (
+    chronicle,
+    election,
+    failover,
+    foreign,
+    members,
+    orders,
+    places,
+    snapshot,
+)
 from sentinel_py.core.ledger import (
     Ballot,
     Choice,
@@ -27,6 +36,7 @@ from sentinel_py.core.ledger import (
     Switch,
 )
 from sentinel_py.core.messages import (
+    Admit,
     Committed,
     ConfigSet,
     DownAnswer,
@@ -46,6 +56,7 @@ from sentinel_py.core.messages import (
 )
 from sentinel_py.core.model import Address, Mandate, Master, Raft
 from sentinel_py.core.turn import Turn
+from sentinel_py.core.views import master_named
 
 TICKETS_MAX = 10_000
 """Orders under way at once; a commit takes milliseconds, or fails within seconds."""
@@ -174,7 +185,7 @@ def _take_members(turn: Turn, raft: Raft, view: RaftView) -> None:
     raft.members, raft.addresses = view.members, addresses
     members.changed(turn, gone)
     if members.is_in_cluster(turn.state) and not was_in_cluster:
-        failover.settle_places(turn)
+        places.settle_places(turn)
 
 
 def _raise_floor(turn: Turn, raft: Raft) -> None:
@@ -341,7 +352,7 @@ def _apply_switch(turn: Turn, entry: Switch, _ticket: int) -> None:
     if members.is_in_cluster(turn.state):
         failover.complete(turn, master, entry.epoch, address)
     else:
-        failover.place(turn, master, address, entry.epoch)
+        places.place(turn, master, address, entry.epoch)
     mandate.switched, mandate.is_over = True, False
 
 
@@ -426,6 +437,8 @@ def order(turn: Turn, given: Order) -> bool:
             propose(turn, Command("reset", (given.pattern,)), given.ticket)
         case SetOptions():
             _order_set(turn, given)
+        case Admit():
+            _order_admit(turn, given)
         case ConfigSet():
             return _order_config(turn, given)
         case _:
@@ -439,6 +452,15 @@ def _order_monitor(turn: Turn, given: Monitor) -> None:
         if address is not None:
             record = snapshot.describe_new(turn.state, given.name, address, int(given.quorum))
             propose(turn, Command("monitor", (record,)), given.ticket)
+
+
+def _order_admit(turn: Turn, given: Admit) -> None:
+    """The server is named by its run id, too: another one at its address is not let in."""
+    with orders.refusals_answered(turn, given.ticket):
+        replica = foreign.check(turn, given)
+        where = replica.address
+        words = given.name, where.host, str(where.port), where.ip, replica.run_id
+        propose(turn, Command("admit", words), given.ticket)
 
 
 def _order_set(turn: Turn, given: SetOptions) -> None:
@@ -499,7 +521,14 @@ def _apply_follow(turn: Turn, words: Sequence[str], _ticket: int) -> None:
         return
     if epoch > members.place_by_log(master)[1]:
         election.raise_epoch(turn, epoch, master)
-        failover.place(turn, master, Address(host, int(port), ip), epoch)
+        places.place(turn, master, Address(host, int(port), ip), epoch)
+
+
+def _apply_admit(turn: Turn, words: Sequence[str], ticket: int) -> None:
+    name, host, port, ip, run_id = words
+    with orders.refusals_answered(turn, ticket):
+        foreign.admit(turn, master_named(turn.state, name), Address(host, int(port), ip), run_id)
+        turn.answer(ticket)
 
 
 def _apply_adopt(turn: Turn, words: Sequence[str], _ticket: int) -> None:
@@ -511,6 +540,7 @@ _COMMANDS: dict[str, Callable[[Turn, Sequence[str], int], None]] = {
     "epoch": _apply_epoch,
     "follow": _apply_follow,
     "adopt": _apply_adopt,
+    "admit": _apply_admit,
     "monitor": _apply_monitor,
     "force-stale": _apply_force_stale,
     "remove": lambda turn, words, ticket: orders.remove(turn, Remove(ticket, words[0])),

@@ -7,7 +7,7 @@ code that decides (``detector``, ``election``, ``choice``) would find so at the 
 
 from __future__ import annotations
 
-from sentinel_py.core import choice, members, saving
+from sentinel_py.core import choice, identity, members, saving
 from sentinel_py.core.model import (
     DataNode,
     Failover,
@@ -45,6 +45,7 @@ def conditions(state: State, master: Master, now: int) -> list[Condition]:
         _turn(master, now),
         _replica(state, master, now),
         *([_refused(master)] if any(it.refusals for it in master.data_nodes()) else []),
+        *_strangers(state, master, now),
         _failover(state, master, now),
     ]
 
@@ -148,6 +149,17 @@ def _replica(state: State, master: Master, now: int) -> Condition:
     if "" in faults.values():
         return Condition("replica", value, True, "There is a replica to promote.")
     return Condition("replica", value, False, "No replica is fit to be promoted.")
+
+
+def _strangers(state: State, master: Master, now: int) -> list[Condition]:
+    """Said while there are any: no failover waits for it, and the operator may have to."""
+    foreign = [it for it in master.replicas.values() if it.is_foreign]
+    if not foreign:
+        return []
+    reasons = ((it.name, identity.why_foreign(state, it, now)) for it in foreign)
+    value = ", ".join(f"{name} {reason}" for name, reason in reasons)
+    meaning = f"Told nothing, not promoted. If it belongs here: {identity.way_out(foreign[0])}."
+    return [Condition("foreign", value, True, meaning)]
 
 
 def why_unfit(state: State, replica: Replica, now: int) -> str:

@@ -14,6 +14,7 @@ from sentinel_py.core import (
     consensus,
     election,
     fencing,
+    identity,
     lineage,
     members,
     requests,
@@ -287,12 +288,20 @@ def _promote(turn: Turn, master: Master, attempt: Failover) -> int:
             # An order that was long under way has come; if not, this one is given after all.
             attempt.is_resumed = True
             requests.ask_info(turn, chosen)
-        else:
-            requests.follow_nobody(turn, chosen)
+        elif not requests.follow_nobody(turn, chosen):
+            return _refuse_chosen(turn, master, chosen)
         _enter(turn, attempt, Phase.WAIT_PROMOTION)
         turn.notice(Level.NOTICE, "+failover-state-wait-promotion", chosen)
         turn.touch(chosen)
     return _wait_for_promotion(turn, master, attempt)
+
+
+def _refuse_chosen(turn: Turn, master: Master, chosen: Replica) -> int:
+    """End an attempt whose replica turns out to be none of the group's."""
+    reason = identity.why_foreign(turn.state, chosen, turn.now)
+    turn.notice(Level.WARNING, "-promotion-refused", chosen, f"#{reason}")
+    abort(turn, master, "-failover-abort-no-good-slave")
+    return NEVER
 
 
 def _is_held(turn: Turn, master: Master, attempt: Failover) -> bool:
@@ -381,6 +390,8 @@ def promoted(turn: Turn, master: Master, attempt: Failover) -> None:
     if lineage.has_lost_data(attempt.chosen) and not attempt.takes_stale:
         turn.notice(Level.WARNING, "-promotion-refused", attempt.chosen, "#has lost its data")
         abort(turn, master, "-failover-abort-no-good-slave")
+    elif identity.why_foreign(turn.state, attempt.chosen, turn.now):
+        _refuse_chosen(turn, master, attempt.chosen)  # another server came to its address
     elif turn.state.raft is not None:
         consensus.propose_switch(turn, master, attempt.epoch, attempt.chosen.address)
     else:
@@ -407,29 +418,6 @@ def complete(turn: Turn, master: Master, epoch: int, address: Address) -> None:
     for instance in master.instances():
         if not fencing.is_mute(instance):
             requests.say_hello(turn, instance)
-
-
-def place(turn: Turn, master: Master, address: Address, epoch: int) -> None:
-    """Have the master where the log says it is since this config epoch.
-
-    Whoever catches up with the log meets all the places that it ever had. Nobody is told of those:
-    it moves once, to the last of them, when this sentinel is a member that has all of the log.
-    """
-    if not members.is_in_cluster(turn.state):
-        master.logged = address, epoch
-        return
-    master.config_epoch = epoch
-    if not master.address.same_as(address):
-        switch(turn, master, address, as_leader=False)
-
-
-def settle_places(turn: Turn) -> None:
-    """Move the masters where the log has them, now that all of it is applied."""
-    for master in turn.state.masters.values():
-        if master.logged is not None:
-            (address, epoch), master.logged = master.logged, None
-            place(turn, master, address, epoch)
-            turn.save_soon()
 
 
 def _reconfigure_others(turn: Turn, master: Master, attempt: Failover) -> None:
@@ -524,7 +512,11 @@ def demote(turn: Turn, former: Replica, *, is_paused: bool = False) -> bool:
 
 def _reconfigure(turn: Turn, master: Master, attempt: Failover) -> int:
     deadline_at = attempt.phase_at + master.options.failover_timeout_ms
-    others = [replica for replica in master.replicas.values() if not replica.demote]
+    others = [
+        replica
+        for replica in master.replicas.values()
+        if not replica.demote and not identity.why_foreign(turn.state, replica, turn.now)
+    ]
     if attempt.is_resumed:
         _recognise(turn, others)
     _give_up_on_silent(turn, others)

@@ -11,8 +11,15 @@ dropped, and its address is remembered as a second one of that server.
 
 from __future__ import annotations
 
-from sentinel_py.core.model import Address, Alias, DataNode, Master, Replica
+from sentinel_py.core.model import Address, Alias, DataNode, Dataset, Master, Replica, Role, State
+from sentinel_py.core.roster import look_up
 from sentinel_py.core.turn import Turn, master_of
+
+ANCESTORS_MAX = 64
+"""Replication ids per master that are remembered; each failover makes a new one."""
+
+NO_ID = "0" * 40
+_NO_IDS = {"", NO_ID}
 
 ALIAS_LIFE_MS = 3_600_000
 """After so long, an address that led to a server with another one is looked at again."""
@@ -78,25 +85,21 @@ def _place(address: Address) -> tuple[str, int]:
     return address.ip or address.host.lower(), address.port
 
 
-def owner_of(turn: Turn, master: Master, address: Address) -> DataNode | None:
+def owner_of(master: Master, address: Address, now: int) -> DataNode | None:
     """Return the row of the server that the address leads to, if it is a second one of that.
 
     It is so for as long as that one lives; what is at the address when it is started again, or
     after a while, is looked at anew.
     """
     alias = master.aliases.get(_place(address))
-    if alias is None:
+    if alias is None or now >= alias.ends_at:
         return None
-    owner = next((it for it in master.data_nodes() if it.run_id == alias.run_id), None)
-    if owner is None or turn.now >= alias.ends_at:
-        del master.aliases[_place(address)]
-        return None
-    return owner
+    return next((it for it in master.data_nodes() if it.run_id == alias.run_id), None)
 
 
-def is_masters(turn: Turn, master: Master, address: Address) -> bool:
+def is_masters(master: Master, address: Address, now: int) -> bool:
     """Return whether the master is meant by an address, maybe by a second one."""
-    return master.address.same_as(address) or owner_of(turn, master, address) is master
+    return master.address.same_as(address) or owner_of(master, address, now) is master
 
 
 def is_linked(replica: Replica) -> bool:
@@ -110,11 +113,200 @@ def is_linked(replica: Replica) -> bool:
     return replica.master_link_up and listed_at >= replica.config_changed_at
 
 
+# Whose data it has -------------------------------------------------------------------------------
+
+
+def known_ids(master: Master) -> set[str]:
+    """Return the replication ids of the group's history, as far as it is remembered.
+
+    What a master has that came back without its data is not part of it.
+    """
+    ids = set(master.ancestors)
+    if master.lineage is not None:
+        ids |= {master.lineage.replid, master.lineage.replid2}
+    if master.dataset is not None and master.emptied_at is None:
+        ids |= ids_of(master.dataset)
+    return ids - _NO_IDS
+
+
+def remember_ids(master: Master, *ids: str) -> bool:
+    """Note ids of the group's history: who was away for several failovers has old ones.
+
+    Returns whether any is new.
+    """
+    new = [each for each in ids if each not in _NO_IDS and each not in master.ancestors]
+    master.ancestors += new
+    del master.ancestors[:-ANCESTORS_MAX]
+    return bool(new)
+
+
+def ids_of(data: Dataset) -> set[str]:
+    """Return the ids of a server's history, and of the one that it has grown out of."""
+    return {data.replid, data.replid2} - _NO_IDS
+
+
+def is_comparable(master: Master, data: Dataset) -> bool:
+    """Return whether ids that differ mean anything.
+
+    A server that names no earlier history has another id after a promotion, and one that has told
+    no id at all cannot be compared.
+    """
+    told = master.dataset is None or not master.dataset.replid or bool(master.dataset.replid2)
+    return told and bool(data.replid and data.replid2) and bool(known_ids(master))
+
+
+def is_in_group(state: State, replica: Replica, now: int) -> bool:
+    """Return whether a replica says that it follows the master, or another one of its replicas."""
+    if replica.role is not Role.REPLICA or replica.info_at is None:
+        return False
+    master, followed = replica.master, followed_by(state, replica)
+    if is_masters(master, followed, now) or is_linked(replica):
+        return True
+    via = master.replica_at(followed) or owner_of(master, followed, now)
+    return isinstance(via, Replica) and via is not replica and via.suspect_at is None
+
+
+def followed_by(state: State, node: DataNode) -> Address:
+    """Return the address that a replica follows, by its last report."""
+    host, port = node.master_host, node.master_port
+    return look_up(state, host, port) or Address(host, port, "")
+
+
+def why_foreign(state: State, replica: Replica, now: int) -> str:
+    """Return why the server at a replica's address is none of the group's; empty if it may be.
+
+    One of the group follows the master, or has data that have grown out of the same history, or has
+    none that could be lost. What is unknown speaks against nobody who was seen in the group before.
+    """
+    data, master = replica.dataset, replica.master
+    if data is None or replica.info_at is None or master.shared.trust_addresses:
+        return ""
+    if _is_proven(state, replica, data, now):
+        return ""
+    if other := _other_group(state, replica):
+        return f"is a replica of {other}"
+    if not is_comparable(master, data):
+        return "was never seen to follow the master" if _is_new_with_data(replica, data) else ""
+    if _is_admitted(replica) or (data.keys == 0 and not _has_another_master(replica)):
+        return ""
+    keys = "an unknown number of keys" if data.keys is None else f"{data.keys} keys"
+    return f"has another history, {data.replid}, and {keys}"
+
+
+def way_out(replica: Replica) -> str:
+    """Return what the operator can do about a foreign instance."""
+    where = f"{replica.master.name} {replica.address.ip or replica.address.host}"
+    return f"SENTINEL ADMIT {where} {replica.address.port} lets its data be overwritten"
+
+
+def is_proven(state: State, replica: Replica, now: int) -> bool:
+    """Return whether what is known speaks for it that the server is one of the group."""
+    data = replica.dataset
+    return data is not None and _is_proven(state, replica, data, now)
+
+
+def _is_proven(state: State, replica: Replica, data: Dataset, now: int) -> bool:
+    if is_in_group(state, replica, now):
+        return True
+    if _other_group(state, replica):
+        return False
+    if _goes_on(replica, data) or _has_come_back(replica, data):
+        return True
+    # Without a key it may be anybody's who was given a disk of the group; it is told by its keys.
+    is_kin = bool(ids_of(data) & known_ids(replica.master))
+    return is_kin and data.keys != 0 and not _began_anew(replica, data)
+
+
+def _is_new_with_data(replica: Replica, data: Dataset) -> bool:
+    return replica.is_hearsay and data.keys != 0
+
+
+def _has_another_master(replica: Replica) -> bool:
+    return replica.role is Role.REPLICA and replica.master_link_up
+
+
+def _other_group(state: State, replica: Replica) -> str:
+    """Return the name of the other watched master that a replica is connected to."""
+    if not _has_another_master(replica):
+        return ""
+    followed = followed_by(state, replica)
+    for other in state.masters.values():
+        if other is not replica.master and other.address.same_as(followed):
+            return other.name
+    return ""
+
+
+def _is_admitted(replica: Replica) -> bool:
+    key = admission_key(replica.address)
+    return replica.run_id != "" and replica.master.admitted.get(key) == replica.run_id
+
+
+def admission_key(address: Address) -> str:
+    return f"{address.ip or address.host}:{address.port}"
+
+
+def _goes_on(replica: Replica, data: Dataset) -> bool:
+    """Return whether it is the process that was in the group, with what it has made of its data.
+
+    A master takes a new id, and names no other, when it gets its first replica or has had none for
+    an hour. One that has followed somebody else since then names that one's history.
+    """
+    before = replica.member_data
+    if before is None or not before.replid or replica.run_id != replica.member_run_id:
+        return False
+    is_alone = replica.role is Role.MASTER and data.replid2 == NO_ID
+    return is_alone or bool(ids_of(data) & ids_of(before))
+
+
+def _began_anew(replica: Replica, data: Dataset) -> bool:
+    """Return whether all its keys were written to it since it was started, as to a master.
+
+    The disk of a server of the group may be the one of another now. A file from when the group had
+    no keys makes nobody a relative.
+    """
+    before = replica.member_data
+    if before is None or replica.run_id == replica.member_run_id or not data.keys:
+        return False
+    return replica.role is Role.MASTER and data.is_all_new and data.parted_offset <= before.offset
+
+
+def _has_come_back(replica: Replica, data: Dataset) -> bool:
+    """Return whether it is a server of the group that was started again, by all but its ids.
+
+    From an append-only file, and before Redis 7 from any, a master comes back with a new id that
+    is related to none. What is left to know it by: it is started in the same way, and has about as
+    many keys as it had, or as its successor has.
+    """
+    before = replica.member_data
+    if before is None or data.replid2 != NO_ID or data.keys is None or data.is_all_new:
+        return False
+    if data.is_loading or replica.role is not Role.MASTER:
+        return False
+    if data.has_aof != before.has_aof or (data.keeps_ids and not data.has_aof):
+        return False
+    successor = replica.master.dataset
+    counts = [it.keys for it in (before, successor) if it is not None and it.keys is not None]
+    is_plausible = counts and min(counts) // 2 <= data.keys <= 2 * max(counts)
+    return bool(is_plausible) and data.started_as == before.started_as
+
+
 # Who may be told to follow whom -------------------------------------------------------------------
 
 
-def may_follow(node: DataNode, target: DataNode) -> bool:
-    """Return whether a server may be told to follow another one: never itself."""
+def may_follow(state: State, replica: Replica, now: int) -> bool:
+    """Return whether a replica may be told to follow its master.
+
+    Never itself, and never one whose own data would be lost by it.
+    """
+    data = replica.dataset
+    is_loading = data is not None and data.is_loading and replica.role is Role.MASTER
+    if is_loading or not are_two(replica, replica.master):
+        return False
+    return not why_foreign(state, replica, now)
+
+
+def are_two(node: DataNode, target: DataNode) -> bool:
+    """Return whether two rows are known to lead to two servers."""
     if not (is_known(node) and is_known(target)):
         return False
     return not are_one(node, target) and not node.address.same_as(target.address)

@@ -11,9 +11,18 @@ import re
 from dataclasses import field
 from itertools import islice
 
-from sentinel_py.core import failover, fencing, identity, lineage, members, requests, roster
+from sentinel_py.core import (
+    failover,
+    fencing,
+    foreign,
+    identity,
+    lineage,
+    members,
+    requests,
+    roster,
+)
 from sentinel_py.core.messages import Level
-from sentinel_py.core.model import Address, DataNode, Dataset, Master, Phase, Reconf, Replica, Role
+from sentinel_py.core.model import DataNode, Dataset, Master, Phase, Reconf, Replica, Role
 from sentinel_py.core.turn import Turn, master_of
 from sentinel_py.values import dataclass
 
@@ -32,6 +41,7 @@ FIELDS_MAX = REPLICAS_MAX + 1_000
 """Lines that matter; sixteen databases and some thirty others are usual, beside the replicas."""
 
 _ID_LENGTH = 40
+_PATH_MAX = 4_096
 _KEYSPACE = "# Keyspace"  # alone, when there is not a single key
 _DATABASE = re.compile(r"db[0-9]{1,9}", re.ASCII)
 _KEYS = re.compile(r"keys=([0-9]{1,18}),", re.ASCII)
@@ -41,7 +51,7 @@ _NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)  # what 64 bits hold
 # One in fifteen lines matters. To find those alone takes 15 us, to split them all 165 us.
 _FIELD = re.compile(
     rb"\n(# Keyspace|(?:run_id|role|loading|replica_announced|second_repl_offset|aof_enabled"
-    rb"|rdb_changes_since_last_save|rdb_last_load_keys_loaded"
+    rb"|rdb_changes_since_last_save|rdb_last_load_keys_loaded|config_file|executable"
     rb"|master_[a-z0-9_]+|slave[a-z0-9_]+|db[0-9]+)(?=:)):?([^\r\n]*)"
 )
 
@@ -128,6 +138,9 @@ def _dataset(fields: dict[str, str]) -> Dataset:
         is_all_new=keys == 0 or (keys is not None and _may_have_begun_empty(keys, fields)),
         is_loading=fields.get("loading") == "1",
         is_syncing=fields.get("master_sync_in_progress") == "1",
+        has_aof=fields.get("aof_enabled") == "1",
+        keeps_ids="rdb_last_load_keys_loaded" in fields,
+        started_as=(fields.get("config_file") or fields.get("executable", ""))[:_PATH_MAX],
     )
 
 
@@ -173,8 +186,11 @@ def take_report(turn: Turn, node: DataNode, text: bytes) -> None:
         turn.close(node.command)
         return
     node.info, node.info_at = text, turn.now
+    if node.dataset is None or node.dataset.replid != report.dataset.replid:
+        node.data_at = turn.now
     node.dataset = report.dataset
     _note_own_failover(turn, node, report)
+    _note_followed(turn, node, report)
     turn.touch(node)
     _compare_run_id(turn, node, report)
     if not _keep_one_row(turn, node):
@@ -183,8 +199,9 @@ def take_report(turn: Turn, node: DataNode, text: bytes) -> None:
     if isinstance(node, Master):
         _discover(turn, node, report)
     elif isinstance(node, Replica):
-        _note_replica(turn, node, report)
+        _note_replica(node, report)
     _compare_role(turn, node, report.role)
+    foreign.look(turn, node)
     if isinstance(node, Replica) and not turn.state.is_tilted:
         _act_on_replica(turn, node)
 
@@ -244,27 +261,33 @@ def _discover(turn: Turn, master: Master, report: Report) -> None:
             continue
         if not 0 < port <= PORT_MAX or address.same_as(master.address):
             continue
-        if owner := identity.owner_of(turn, master, address):
+        if owner := identity.owner_of(master, address, turn.now):
             if isinstance(owner, Replica):
                 owner.listed_at = turn.now
             continue
         replica = roster.add_replica(turn.state, turn.now, master, address)
+        replica.is_hearsay, replica.listed_at = True, turn.now
         turn.notice(Level.NOTICE, "+slave", replica)
         turn.touch(replica)
         turn.save_soon()
 
 
-def _note_replica(turn: Turn, replica: Replica, report: Report) -> None:
-    replica.master_link_down_ms = report.master_link_down_ms
-    replica.was_never_linked = report.was_never_linked
-    replica.master_link_up = False
+def _note_followed(turn: Turn, node: DataNode, report: Report) -> None:
+    node.master_link_up = False
     if report.role is not Role.REPLICA:
         return
     whom = (report.master_host, report.master_port)
-    if whom != (replica.master_host, replica.master_port):
-        replica.config_changed_at = turn.now
-    replica.master_host, replica.master_port = whom
-    replica.master_link_up = report.master_link_up
+    if whom != (node.master_host, node.master_port):
+        node.config_changed_at = turn.now
+    node.master_host, node.master_port = whom
+    node.master_link_up = report.master_link_up
+
+
+def _note_replica(replica: Replica, report: Report) -> None:
+    replica.master_link_down_ms = report.master_link_down_ms
+    replica.was_never_linked = report.was_never_linked
+    if report.role is not Role.REPLICA:
+        return
     replica.priority = report.priority
     replica.offset = report.offset
     replica.announced = report.announced
@@ -344,8 +367,8 @@ def _fix_master(turn: Turn, replica: Replica) -> None:
     """Put a replica right that follows somebody else, after everybody had time to tell us why."""
     master = replica.master
     wait_ms = master.options.failover_timeout_ms
-    followed = _followed(turn, replica)
-    if identity.is_masters(turn, master, followed):
+    followed = identity.followed_by(turn.state, replica)
+    if identity.is_masters(master, followed, turn.now):
         replica.corrected_at = None
         if replica.refused_at is None or replica.config_changed_at > replica.refused_at:
             # It has obeyed since then, us or another sentinel.
@@ -364,12 +387,6 @@ def _fix_master(turn: Turn, replica: Replica) -> None:
         identity.remember_alias(turn, master, followed, master.run_id)
     else:
         _correct(turn, replica, "+fix-slave-config")
-
-
-def _followed(turn: Turn, replica: Replica) -> Address:
-    """Return the address that a replica follows, by its last report."""
-    host, port = replica.master_host, replica.master_port
-    return roster.look_up(turn.state, host, port) or Address(host, port, "")
 
 
 def _correct(turn: Turn, replica: Replica, event: str) -> None:

@@ -10,7 +10,7 @@ and its master's have said.
 
 from __future__ import annotations
 
-from sentinel_py.core import requests
+from sentinel_py.core import identity, requests
 from sentinel_py.core.messages import Level
 from sentinel_py.core.model import DataNode, Dataset, Lineage, Master, Replica, Role, State
 from sentinel_py.core.turn import Turn, master_of
@@ -97,6 +97,8 @@ def _remember(turn: Turn, master: Master, data: Dataset) -> None:
     if before and before.replid == known.replid:
         known.offset = max(known.offset, before.offset)
     master.lineage = known
+    if identity.remember_ids(master, known.replid2, known.replid):
+        turn.save_soon()
     master.emptied_at = None  # if it was, then it has been restarted once more, with its data
     # Offset and keys change all the time; the file need not be rewritten for that.
     is_new = before is None or _identity(before) != _identity(known)

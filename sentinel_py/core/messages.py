@@ -189,6 +189,16 @@ class Reset:
 
 
 @dataclass(frozen=True, slots=True)
+class Admit:
+    """``SENTINEL ADMIT``: a foreign instance may be made a replica, whatever it has."""
+
+    ticket: int
+    name: str
+    host: str
+    port: str
+
+
+@dataclass(frozen=True, slots=True)
 class FailOver:
     """``SENTINEL FAILOVER``, alone or with ``COORDINATED`` or ``FORCE-STALE``."""
 
@@ -334,6 +344,7 @@ Order = (
     | SetLocal
     | Reset
     | FailOver
+    | Admit
     | ConfigSet
     | Debug
     | SimulateFailure

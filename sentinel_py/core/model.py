@@ -114,6 +114,9 @@ class Dataset:
     is_all_new: bool = False  # whatever it has may have come since its start
     is_loading: bool = False
     is_syncing: bool = False
+    has_aof: bool = False  # it is started from that file, which does not say whose data they are
+    keeps_ids: bool = False  # the other file says so, since Redis 7
+    started_as: str = ""  # with which file; or by which program, where there is none
 
 
 @dataclass(slots=True)
@@ -178,6 +181,10 @@ class DataNode(Instance):
     info_at: int | None = None
     info_asked_at: int | None = None
     dataset: Dataset | None = None
+    data_at: int = 0  # since when it has the replication id that it has
+    master_host: str = "?"  # whom it follows, if it is a replica, and if that works
+    master_port: int = 0
+    master_link_up: bool = False
     fence: Fence = field(default_factory=Fence)
     script_killed: bool = False
     is_failing_over: bool = False  # by a FAILOVER of its own, in which it takes no writes
@@ -200,11 +207,8 @@ class Replica(DataNode):
     master: Master = field(kw_only=True)
     name: str = field(kw_only=True)
     master_link_down_ms: int = 0
-    master_link_up: bool = False
     was_never_linked: bool = False  # since it was started
     listed_at: int | None = None  # when its master's INFO last had it among the replicas
-    master_host: str = "?"
-    master_port: int = 0
     priority: int = 100
     offset: int = 0
     announced: bool = True
@@ -215,6 +219,15 @@ class Replica(DataNode):
     parting: Dataset | None = None  # what it had as a master, until it can be compared
     told_offset: int = 0  # how far it had gone its own way, when that was told last
     corrected_at: int | None = None  # when it was last told to follow the right master
+    is_hearsay: bool = False  # a master's INFO has named it, and nothing shows that it follows
+    member_run_id: str = ""  # the server here that was last seen to be one of the group
+    member_data: Dataset | None = None  # and what it had then
+    suspect_at: int | None = None  # since when it seems to be a foreign instance
+    told_foreign: str = ""  # the run id of the one that was said to be
+
+    @property
+    def is_foreign(self) -> bool:
+        return self.suspect_at is not None
 
 
 @dataclass(slots=True, eq=False)
@@ -327,6 +340,7 @@ class Options:
     protect_empty_restart: bool | None = None  # None: as Raft mode or classic mode has it
     check_lineage: bool | None = None  # likewise
     max_promotion_lag: int = 0  # bytes; 0 is any
+    trust_addresses: bool = False  # whoever is at an address is the one who was there
 
 
 @dataclass(slots=True, eq=False)
@@ -347,6 +361,8 @@ class Master(DataNode):
     rebooted_at: int | None = None
     loading_at: int | None = None  # since when it answers that it is loading
     lineage: Lineage | None = None
+    ancestors: list[str] = field(default_factory=list)  # its replication ids, oldest first
+    admitted: dict[str, str] = field(default_factory=dict)  # by address, whose data may go
     emptied_at: int | None = None  # since when it is seen to have come back empty
     rescue_at: int = 0  # no attempt to save its data before this time
     replicas: dict[str, Replica] = field(default_factory=dict)

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from sentinel_py.core import lineage, members, overrides
+from sentinel_py.core import foreign, lineage, members, overrides
 from sentinel_py.core.messages import (
+    Admit,
     ConfigSet,
     Debug,
     Flush,
@@ -154,6 +155,14 @@ def reset(turn: Turn, order: Reset) -> None:
         members.list_all(turn, master)
         turn.save()
     turn.answer(order.ticket, len(matched), is_done=True)
+
+
+def admit(turn: Turn, order: Admit) -> None:
+    """Let a foreign instance be made a replica; to say so twice changes nothing."""
+    with refusals_answered(turn, order.ticket):
+        replica = foreign.check(turn, order)
+        foreign.admit(turn, replica.master, replica.address, replica.run_id)
+        turn.answer(order.ticket)
 
 
 def flush(turn: Turn, order: Flush) -> None:
@@ -336,6 +345,7 @@ _OPTIONS = {
     "primary-loading-down-after-period": _LOADING_DOWN_AFTER,
     "fence-isolated-master": _Option(partial(_set_flag, "fence_isolated_master")),
     "protect-empty-restart": _Option(partial(_set_flag, "protect_empty_restart")),
+    "trust-addresses": _Option(partial(_set_flag, "trust_addresses")),
     "check-lineage": _Option(partial(_set_flag, "check_lineage")),
     "max-promotion-lag": _Option(partial(_set_number, "max_promotion_lag", 0)),
     "notification-script": _script_option("notification_script", "Notification"),

@@ -118,7 +118,7 @@ def follow(turn: Turn, replica: Replica) -> bool:
     master = replica.master
     if not replica.command.is_up:
         return False
-    if not identity.may_follow(replica, master):
+    if not identity.may_follow(turn.state, replica, turn.now):
         for node in (replica, master):
             if not identity.is_known(node) and node.info_asked_at is None:
                 ask_info(turn, node)
@@ -127,10 +127,16 @@ def follow(turn: Turn, replica: Replica) -> bool:
     return True
 
 
-def follow_nobody(turn: Turn, node: DataNode) -> None:
-    """Make a node a master, and ask in the same write what came of it."""
-    if node.command.is_up:
-        _slaveof(turn, node, *TO_NOBODY)
+def follow_nobody(turn: Turn, node: DataNode) -> bool:
+    """Make a node a master, and ask in the same write what came of it; returns whether it left.
+
+    A foreign instance is no more promoted than it is made to follow.
+    """
+    is_foreign = isinstance(node, Replica) and identity.why_foreign(turn.state, node, turn.now)
+    if is_foreign or not node.command.is_up:
+        return False
+    _slaveof(turn, node, *TO_NOBODY)
+    return True
 
 
 def _slaveof(turn: Turn, node: DataNode, *target: str) -> None:
@@ -159,9 +165,11 @@ def follow_plainly(turn: Turn, node: DataNode, order: FollowOrder) -> None:
     order.awaited.clear()
     master = master_of(node)
     followed = (turn.state.shown(master.address), str(master.address.port))
-    is_current = isinstance(node, Replica) and order.change == followed
-    if order.change != TO_NOBODY and not (is_current and identity.may_follow(node, master)):
-        return
+    if order.change != TO_NOBODY:
+        if not isinstance(node, Replica) or order.change != followed:
+            return
+        if not identity.may_follow(turn.state, node, turn.now):
+            return
     steps = [_step(node, "SLAVEOF", *order.change), *_what_comes_with_it(node)]
     order.awaited.extend(step for step in steps if step.right not in order.refused)
     turn.send(node.command, *order.awaited)
@@ -188,7 +196,7 @@ def hand_over(turn: Turn, master: Master, successor: Replica) -> bool:
 
     The master follows it then, so the guard is the same as in ``follow``.
     """
-    if not identity.may_follow(master, successor):
+    if not identity.are_two(master, successor):
         return False
     turn.send(
         master.command,

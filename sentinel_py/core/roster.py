@@ -191,12 +191,19 @@ def remove_peer(turn: Turn, peer: Peer) -> None:
     del peer.master.peers[peer.run_id]
 
 
-def drop_unlinked_peer(state: State, peer: Peer) -> None:
-    """Forget a peer before anything was opened to it: while a file is read, there is no turn."""
-    peer.command.owners.remove(peer)
-    if not peer.command.owners:
-        del state.links[peer.command.id]
-    del peer.master.peers[peer.run_id]
+def drop_what_is_no_peer(state: State) -> None:
+    """Forget known sentinels that are this one, or that nobody can reach, as a file was read.
+
+    A file that was copied from another sentinel names us; as our own peer we would count twice.
+    Nothing was opened to them yet, so there is nothing to close.
+    """
+    for master in state.masters.values():
+        for peer in list(master.peers.values()):
+            if peer.run_id == state.myid or peer.address.port == 0:
+                peer.command.owners.remove(peer)
+                if not peer.command.owners:
+                    del state.links[peer.command.id]
+                del master.peers[peer.run_id]
 
 
 def drop_ourselves(turn: Turn, link: Link) -> bool:
@@ -224,6 +231,7 @@ def reset_master(turn: Turn, master: Master) -> None:
         _release(turn, replica)
     master.replicas.clear()
     master.aliases.clear()
+    master.admitted.clear()
     forget_reports(turn, master)
     if master.mandate is not None:
         master.mandate.is_over = True
@@ -275,6 +283,8 @@ def trade_places(turn: Turn, master: Master, replica: Replica) -> None:
     del master.replicas[replica.name]
     old = _enlist(state, turn.now, master, master.address, master.links())
     old.run_id, old.info, old.info_at = master.run_id, master.info, master.info_at
+    old.member_run_id, old.member_data = master.run_id, master.dataset
+    old.data_at = master.data_at
     old.info_asked_at = master.info_asked_at
     old.hello_at, old.hello_asked_at = master.hello_at, master.hello_asked_at
     old.down_at, old.fence = master.down_at, master.fence
@@ -285,6 +295,7 @@ def trade_places(turn: Turn, master: Master, replica: Replica) -> None:
     _take_over(master)
     forget_reports(turn, master)
     master.run_id, master.info, master.info_at = replica.run_id, replica.info, replica.info_at
+    master.data_at = replica.data_at
     master.info_asked_at, master.fence = replica.info_asked_at, replica.fence
     master.hello_at, master.hello_asked_at = replica.hello_at, replica.hello_asked_at
     _copy_obedience(replica, master)

@@ -25,6 +25,7 @@ from sentinel_py.core import (
 )
 from sentinel_py.core.messages import (
     NO_SUBSCRIPTION,
+    Admit,
     Ask,
     ChannelMessage,
     Committed,
@@ -281,6 +282,7 @@ _ORDERS: dict[type, Callable[[Turn, Any], None]] = {
     SetLocal: orders.set_local,
     Reset: orders.reset,
     FailOver: failover.on_order,
+    Admit: orders.admit,
     ConfigSet: orders.config_set,
     Debug: orders.debug,
     SimulateFailure: orders.simulate_failure,

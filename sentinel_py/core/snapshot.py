@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from sentinel_py.core import chronicle, election, failover, members, overrides, roster
+from sentinel_py.core import chronicle, election, failover, members, overrides, places, roster
 from sentinel_py.core.messages import Installed, Level, Refused
 from sentinel_py.core.model import Address, Mandate, Master, Options, State
 from sentinel_py.core.turn import Turn
@@ -73,6 +73,7 @@ def _record(master: Master) -> Record:
         "leader": master.leader,
         "leader_epoch": master.leader_epoch,
         "mandate": asdict(mandate) | {"is_over": False} if mandate else None,
+        **({"admitted": master.admitted} if master.admitted else {}),
     }
 
 
@@ -133,7 +134,7 @@ def _take_over(turn: Turn, record: Record) -> None:
     else:
         overrides.share(turn, master, Options(**record["options"]))
         # What this member held before may be gossip; all members go by the record.
-        failover.place(turn, master, address, record["config_epoch"])
+        places.place(turn, master, address, record["config_epoch"])
     master.is_replicated = True
     _take_failover(turn, master, record)
     master.leader, master.leader_epoch = record["leader"], record["leader_epoch"]
@@ -149,6 +150,7 @@ def _hear_of_failover(turn: Turn, record: Record) -> None:
 
 
 def _take_failover(turn: Turn, master: Master, record: Record) -> None:
+    master.admitted = dict(record.get("admitted", {}))
     mandate = record["mandate"]
     if mandate and mandate["chosen"]:
         mandate["chosen"] = Address(**mandate["chosen"])

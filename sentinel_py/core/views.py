@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
-from sentinel_py.core import members, saving
+from sentinel_py.core import identity, members, saving
 from sentinel_py.core.glob import glob_match
 from sentinel_py.core.messages import Refused
 from sentinel_py.core.model import (
@@ -97,6 +97,7 @@ def replica_row(state: State, replica: Replica, now: int) -> Row:
         ("slave-priority", str(replica.priority)),
         ("slave-repl-offset", str(replica.offset)),
         ("replica-announced", "1" if replica.announced else "0"),
+        *([("foreign", identity.why_foreign(state, replica, now))] if replica.is_foreign else []),
     ]
 
 
@@ -166,9 +167,11 @@ def _master_flags(master: Master) -> str:
 
 
 def _replica_flags(replica: Replica) -> str:
+    """A foreign instance is shown as down, too: clients that look for replicas leave it alone."""
     return _flags(
-        ("s_down", replica.is_down),
+        ("s_down", replica.is_down or replica.is_foreign),
         ("slave", True),
+        ("foreign", replica.is_foreign),
         ("disconnected", replica.is_disconnected),
         ("promoted", replica.master.promoted is replica),
         (replica.reconf.value, replica.reconf is not Reconf.NONE),

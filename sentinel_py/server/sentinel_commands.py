@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from sentinel_py.core import explain, views
 from sentinel_py.core.messages import (
+    Admit,
     ConfigSet,
     Debug,
     DownAnswer,
@@ -130,7 +131,7 @@ def _subcommand(
         lasts=lasts,
         overlaps=word in _OVERLAPPING,
         alias_of=f"sentinel|{_ALIASES[word]}" if word in _ALIASES else "",
-        also_needs=(lambda _args: READS_MASTERS) if word in _OURS else None,
+        also_needs=(lambda _args: _OURS[word]) if word in _OURS else None,
     )
 
 
@@ -255,6 +256,11 @@ def _sentinels(host: SentinelHost, words: list[bytes]) -> Answer:
 # Orders ------------------------------------------------------------------------------------------
 
 
+def _admit(host: SentinelHost, words: list[bytes]) -> Answer:
+    name, address, port = _texts(words)
+    return _give(host, lambda ticket: Admit(ticket, name, address, port))
+
+
 def _config(host: SentinelHost, words: list[bytes]) -> Answer:
     verb, *rest = words
     if verb.lower() == b"get":
@@ -311,6 +317,7 @@ def _simulate_failure(host: SentinelHost, words: list[bytes]) -> Answer:
 
 
 _SUBCOMMANDS: tuple[tuple[str, int, _Ask], ...] = (
+    ("admit", 5, _admit),
     ("ckquorum", 3, _ckquorum),
     ("config", -4, _config),
     ("debug", -2, _debug),
@@ -359,5 +366,9 @@ _ALIASES = {
 _OTHER_NAMES = {*_ALIASES, "slaves"}
 """Second names of what COMMAND LIST has already."""
 
-_OURS = {"explain"}
-"""What redis-sentinel does not have, and so COMMAND LIST does not either."""
+_OURS = {
+    "admit": ("sentinel|set", "sentinel|failover"),
+    "explain": READS_MASTERS,
+}
+"""What redis-sentinel does not have, and so COMMAND LIST does not either, and the old words of the
+same power, to which one needs the right as well."""

@@ -21,6 +21,11 @@ _MASTER = "master-name"
 _QUESTION = "ip port:integer current-epoch:integer runid"
 
 SUBCOMMANDS = {
+    "admit": _docs(
+        "Lets a foreign instance be made a replica, and its data be overwritten.",
+        "7.2.0",
+        f"{_MASTER} ip port:integer",
+    ),
     "ckquorum": _docs("Tells whether a failover could be authorized now.", "2.8.4", _MASTER),
     "config": _docs(
         "Shows or changes global parameters.",

@@ -79,6 +79,8 @@ def _replica(master: Master, asked: Address | None, request: web.Request) -> Dat
     if replica is None:
         raise Problem(503, f"{asked.host}:{asked.port} is not a replica")
     _check_up(replica)
+    if replica.is_foreign:
+        raise Problem(503, "It is a foreign instance")
     if not replica.master_link_up:
         raise Problem(503, "Its link to the primary is down")
     limit, lag = _lag_limit(request), lag_of(replica)

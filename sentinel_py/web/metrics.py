@@ -265,6 +265,11 @@ def _replica_lags(state: State, _now: int) -> Samples:
                 yield (master.name, replica.name), lag
 
 
+def _foreign(state: State, _now: int) -> Samples:
+    for master in state.masters.values():
+        yield (master.name,), sum(it.is_foreign for it in master.replicas.values())
+
+
 def _links(state: State, _now: int) -> Samples:
     counts: dict[Labels, float] = {}
     for link in state.links.values():
@@ -306,8 +311,8 @@ _GAUGES = (
     _of_masters("slaves", "Replicas that are known.", lambda one: len(one.replicas)),
     _of_masters(
         "ok_slaves",
-        "Replicas that are not down.",
-        lambda one: sum(not each.is_down for each in one.replicas.values()),
+        "Replicas that are not down, and no foreign instances.",
+        lambda one: sum(not (it.is_down or it.is_foreign) for it in one.replicas.values()),
     ),
     Gauge(
         "redis_sentinel_master_sentinels",
@@ -347,6 +352,12 @@ _GAUGES = (
         "1 for each failover that is led here now.",
         ("master_name", "phase"),
         _phases,
+    ),
+    Gauge(
+        "sentinel_py_foreign_instances",
+        "Servers at replicas' addresses that have the data of another history.",
+        ("master_name",),
+        _foreign,
     ),
     Gauge(
         "sentinel_py_replica_lag_bytes",

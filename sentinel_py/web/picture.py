@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from sentinel_py import __version__
-from sentinel_py.core import views
+from sentinel_py.core import identity, views
 from sentinel_py.core.model import DataNode, Instance, Master, Peer, Replica, State
 from sentinel_py.raft import report
 from sentinel_py.raft.member import Member
@@ -47,6 +47,7 @@ def replica(state: State, node: Replica, now: int) -> Object:
         "offset": node.offset,
         "lag": lag_of(node),
         "priority": node.priority,
+        "foreign": identity.why_foreign(state, node, now) if node.is_foreign else None,
         "is_chosen": node.master.promoted is node,
     }
 
@@ -60,6 +61,8 @@ def lag_of(node: Replica) -> int | None:
 def status_of(node: Instance) -> str:
     if isinstance(node, Master) and node.is_odown:
         return "odown"
+    if isinstance(node, Replica) and node.is_foreign and not node.is_down:
+        return "foreign"
     return "sdown" if node.is_down else "ok"
 
 

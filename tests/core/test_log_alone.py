@@ -72,6 +72,9 @@ entries = st.one_of(
     command("epoch", texts(epochs)),
     st.builds(lambda n, e, h: Command("follow", (n, str(e), h, "6379", h)), names, epochs, hosts),
     command("force-stale", names, texts(epochs)),
+    st.builds(
+        lambda n, h, it: Command("admit", (n, h, "6379", h, it)), names, hosts, st.just("e" * 40)
+    ),
     command("lead", ids),
 )
 infos = st.sampled_from(
@@ -190,4 +193,4 @@ def test_the_rule_can_be_seen_broken(monkeypatch):
 def test_consensus_is_what_is_tested():
     """Each kind of entry that can be applied stands in the random logs."""
     ordered = {"lead", "adopt", "monitor", "remove", "reset", "set", "config", "epoch", "follow"}
-    assert consensus._COMMANDS.keys() == ordered | {"force-stale"}
+    assert consensus._COMMANDS.keys() == ordered | {"force-stale", "admit"}

@@ -293,6 +293,6 @@ def test_the_guard_needs_no_help(seed, monkeypatch):
 def test_without_the_guard_servers_follow_themselves(monkeypatch):
     """The worlds above would find it."""
     monkeypatch.setattr(identity, "twins", lambda _node: [])
-    monkeypatch.setattr(identity, "may_follow", lambda _node, _target: True)
+    monkeypatch.setattr(identity, "are_two", lambda _node, _target: True)
     with pytest.raises(AssertionError, match="is to follow itself"):
         list(map(misdirected, range(5)))

@@ -8,10 +8,14 @@ from .group import (
     NAME,
     Cluster,
     ask,
+    follows,
     is_linked,
     master_port,
     master_row,
+    new_master,
     rows,
+    settle,
+    start_cluster,
     start_sentinels,
     watch,
 )
@@ -73,3 +77,159 @@ def test_two_networks(sandbox, begin):
         eventually(lambda old=old: is_linked(old), 30_000)
         for each in sentinels:
             eventually(lambda each=each, new=new: master_port(each) == new.port, 30_000)
+
+
+# What is at an address may be another server ------------------------------------------------------
+
+OWN = 50
+KEYS = 40
+
+
+@pytest.fixture
+def cluster(sandbox):
+    """One master and two replicas with data."""
+    started = start_cluster(sandbox)
+    fill(started.master, "key", KEYS)
+    for replica in started.replicas:
+        eventually(lambda replica=replica: ask(replica, "DBSIZE") == KEYS)
+    return started
+
+
+def fill(server, prefix, count):
+    ask(server, "MSET", *(word for n in range(count) for word in (f"{prefix}:{n}", n)))
+
+
+def start_stranger(sandbox, server):
+    """End a server for good, and start one of somebody else's at its address."""
+    if server.alive:
+        server.kill()
+    server.folder.rename(server.folder.with_name("gone"))
+    stranger = sandbox.redis(port=server.port)
+    wait_ready([stranger])
+    fill(stranger, "own", OWN)
+    return stranger
+
+
+def is_left_alone(sentinels, stranger):
+    """Whether all sentinels have called it foreign, and it has what it had."""
+    where = f"slave 127.0.0.1:{stranger.port} "
+    for each in sentinels:
+        text = f"+foreign-instance {where}"
+        eventually(lambda each=each, text=text: text in each.log, 30_000, text)
+        assert each.log.count(text) == 1
+    return ask(stranger, "ROLE")[0] == "master" and ask(stranger, "DBSIZE") == OWN
+
+
+def heard_again(sentinels, port):
+    """Wait until all sentinels have read the INFO of this replica once more."""
+    for each in sentinels:
+        age = int(row_of(each, port)["info-refresh"])
+        eventually(lambda each=each, age=age: int(row_of(each, port)["info-refresh"]) < age, 30_000)
+        assert row_of(each, port)["flags"].startswith("s_down,slave,foreign")
+
+
+def row_of(sentinel, port):
+    return next(row for row in rows(sentinel, "REPLICAS") if int(row["port"]) == port)
+
+
+def test_a_stranger_at_a_replicas_address(sandbox, cluster, begin):
+    """It is told nothing, is not promoted, and is said to be there; the operator may let it in."""
+    sentinels = begin(cluster)
+    settle(sentinels, cluster)
+    gone, other = cluster.replicas
+    stranger = start_stranger(sandbox, gone)
+    assert is_left_alone(sentinels, stranger)
+    heard_again(sentinels, stranger.port)
+    cluster.master.kill()
+    assert new_master(sentinels, cluster.master) == other.port
+    assert is_left_alone(sentinels, stranger)
+    explained = str(ask(sentinels[0], "SENTINEL", "EXPLAIN", NAME))
+    assert f"SENTINEL ADMIT {NAME} 127.0.0.1 {stranger.port}" in explained
+    for each in sentinels:
+        assert ask(each, "SENTINEL", "ADMIT", NAME, "127.0.0.1", stranger.port) == "OK"
+    eventually(lambda: follows(stranger, other), 30_000)
+    eventually(lambda: "foreign" not in row_of(sentinels[0], stranger.port)["flags"], 30_000)
+
+
+def test_a_stranger_at_a_former_masters_address(sandbox, cluster, begin):
+    """That the master was there does not make whoever is there now a former master."""
+    sentinels = begin(cluster)
+    settle(sentinels, cluster)
+    cluster.master.kill()
+    new_master(sentinels, cluster.master)
+    stranger = start_stranger(sandbox, cluster.master)
+    assert is_left_alone(sentinels, stranger)
+    heard_again(sentinels, stranger.port)
+    assert is_left_alone(sentinels, stranger)
+
+
+def test_a_master_names_a_replica_that_is_none(sandbox, cluster, begin):
+    """A replica announces an address at which there is somebody else."""
+    stranger = sandbox.redis()
+    wait_ready([stranger])
+    fill(stranger, "own", OWN)
+    wrong = cluster.replicas[0]
+    ask(wrong, "CONFIG", "SET", "replica-announce-port", stranger.port)
+    ask(cluster.master, "CLIENT", "KILL", "TYPE", "replica")
+    sentinels = begin(Cluster(cluster.master, cluster.replicas[1:]))
+    assert is_left_alone(sentinels, stranger)
+    heard_again(sentinels, stranger.port)
+    assert is_left_alone(sentinels, stranger)
+
+
+def test_a_replica_that_was_moved_to_another_group(sandbox, cluster, begin):
+    """It is not pulled back; the group that it was in says so."""
+    other = sandbox.redis()
+    wait_ready([other])
+    fill(other, "own", OWN)
+    sentinels = begin(cluster)
+    settle(sentinels, cluster)
+    moved = cluster.replicas[0]
+    ask(moved, "REPLICAOF", "127.0.0.1", other.port)
+    eventually(lambda: ask(moved, "DBSIZE") == OWN)
+    for each in sentinels:
+        text = f"+foreign-instance slave 127.0.0.1:{moved.port} "
+        eventually(lambda each=each, text=text: text in each.log, 30_000, text)
+    heard_again(sentinels, moved.port)
+    assert follows(moved, other)
+
+
+def test_a_server_that_was_away_for_several_failovers(cluster, begin):
+    """By the ids that the group had, it is known again, and follows the master."""
+    sentinels = begin(cluster)
+    settle(sentinels, cluster)
+    away = cluster.master
+    away.pause()
+    first = cluster.at(new_master(sentinels, away))
+    [second] = [each for each in cluster.replicas if each is not first]
+    eventually(lambda: follows(second, first), 30_000)
+    eventually(lambda: ask(sentinels[0], "SENTINEL", "FAILOVER", NAME) == "OK", 30_000)
+    eventually(lambda: {master_port(each) for each in sentinels} == {second.port}, 30_000)
+    eventually(lambda: follows(first, second), 30_000)
+    away.resume()
+    eventually(lambda: follows(away, second), 30_000)
+    assert not any("+foreign-instance" in each.log for each in sentinels)
+
+
+def test_a_former_master_with_an_append_only_file(sandbox, begin):
+    """Its history has a new name; it is known by how it was started and by what it has."""
+    cluster = start_cluster(sandbox, options={"appendonly": "yes", "appendfsync": "always"})
+    fill(cluster.master, "key", KEYS)
+    for replica in cluster.replicas:
+        eventually(lambda replica=replica: ask(replica, "DBSIZE") == KEYS)
+    sentinels = begin(cluster)
+    settle(sentinels, cluster)
+    cluster.master.kill()
+    new = cluster.at(new_master(sentinels, cluster.master))
+    cluster.master.start()
+    eventually(lambda: follows(cluster.master, new), 30_000)
+
+
+def test_addresses_can_be_trusted(sandbox, cluster, begin):
+    """`trust-addresses yes`: who is where a replica was is a replica."""
+    sentinels = begin(cluster)
+    settle(sentinels, cluster)
+    for each in sentinels:
+        ask(each, "SENTINEL", "SET", NAME, "trust-addresses", "yes")
+    stranger = start_stranger(sandbox, cluster.replicas[0])
+    eventually(lambda: follows(stranger, cluster.master), 60_000)
