@@ -2,7 +2,7 @@
 
 from sentinel_py.config import directives
 from sentinel_py.config.config import Origin, Statement
-from sentinel_py.config.lines import split
+from sentinel_py.config.lines import split, uncommented
 from sentinel_py.core.model import Raft, State
 from sentinel_py.core.sentinel import Sentinel
 
@@ -25,7 +25,7 @@ def started(lines, now, part, *, boot=""):
     """
     state = State(myid="")
     statements = [
-        Statement(tuple(split(line)), line, number, Origin.FILE, "")
+        Statement(tuple(split(uncommented(line))), line, number, Origin.FILE, "")
         for number, line in enumerate(lines, start=1)
     ]
     directives.apply(statements, state, now=now, resolve=lambda _host: None)
