@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from sentinel_py.config import directives
+from sentinel_py.config import directives, learned
 from sentinel_py.config.config import Config, Origin, StartError, Statement, load
 from sentinel_py.config.lines import Line, join, key_of, split
 from sentinel_py.config.settings import DIRECTIVES
@@ -107,7 +107,7 @@ def merged(
     """
     now, then, own = _grouped(said), _grouped(before), _grouped(kept)
     changed = {at for at in (*now, *then) if _words(now, at) != _words(then, at)}
-    changed -= {at for at in own if at[0] in directives.LEARNED}
+    changed -= {at for at in own if at[0] in learned.KEYS}
     if changed & _ACCOUNTS:
         changed |= _ACCOUNTS
     shared = _shared(now if _RAFT_PEERS in changed else own, own)

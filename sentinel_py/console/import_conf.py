@@ -19,7 +19,7 @@ from enum import Enum
 
 import click
 
-from sentinel_py.config import directives
+from sentinel_py.config import directives, learned
 from sentinel_py.config.config import (
     INCLUDE_DEPTH_MAX,
     ConfigError,
@@ -281,7 +281,7 @@ def _remark(words: tuple[str, ...]) -> str:
     key = key_of(words)
     if key == "user":
         return "its rules are checked at the start"
-    return "found out by the sentinel" if key in directives.LEARNED else ""
+    return "found out by the sentinel" if key in learned.KEYS else ""
 
 
 def _apply(statements: list[Statement]) -> tuple[State, dict[tuple[str, int], str]]:

@@ -61,7 +61,7 @@ def _take_in(turn: Turn, replica: Replica) -> None:
         turn.notice(Level.WARNING, "-foreign-instance", replica)
     if identity.is_proven(turn.state, replica, turn.now):
         replica.is_hearsay = False
-        replica.member_run_id, replica.member_data = replica.run_id, replica.dataset
+        identity.remember_member(turn, replica)
 
 
 # Orders ------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ config epoch of the master. It comes through data nodes' hello channel and by di
 
 from __future__ import annotations
 
-from sentinel_py.core import consensus, election, failover, members, requests, roster
+from sentinel_py.core import consensus, election, members, requests, roster, succession
 from sentinel_py.core.messages import Level
 from sentinel_py.core.model import MAX_EPOCH, Address, Master, Peer, State
 from sentinel_py.core.turn import Turn
@@ -99,6 +99,8 @@ def receive(turn: Turn, payload: str) -> None:
         return
     peer.heard_at = turn.now
     peer.last_hello = payload
+    if hello.config_epoch > hello.epoch:
+        return  # no sentinel is behind its own switch
     if hello.config_epoch > master.config_epoch or _wins_tie(turn, master, hello):
         _adopt_config(turn, master, peer, hello)
     elif hello.config_epoch < master.config_epoch:
@@ -261,8 +263,8 @@ def _adopt_config(turn: Turn, master: Master, peer: Peer, hello: Hello) -> None:
             turn.resolve(hello.master_host)
         peer.last_hello = ""
         return
-    master.config_epoch = hello.config_epoch
     if not master.address.same_as(address):
-        turn.notice(Level.WARNING, "+config-update-from", peer)
-        failover.switch(turn, master, address, as_leader=False)
+        succession.hear(turn, master, peer, address, hello.config_epoch)
+        return
+    master.config_epoch = hello.config_epoch
     turn.save()

@@ -117,15 +117,21 @@ def is_linked(replica: Replica) -> bool:
 
 
 def known_ids(master: Master) -> set[str]:
-    """Return the replication ids of the group's history, as far as it is remembered.
+    """Return the replication ids of the group, as far as they are remembered or told.
 
-    What a master has that came back without its data is not part of it.
+    What a master has that came back without its data is not part of its history.
     """
+    ids = history(master)
+    if master.dataset is not None and master.emptied_at is None:
+        ids |= ids_of(master.dataset)
+    return ids
+
+
+def history(master: Master) -> set[str]:
+    """Return the replication ids that the group has had."""
     ids = set(master.ancestors)
     if master.lineage is not None:
         ids |= {master.lineage.replid, master.lineage.replid2}
-    if master.dataset is not None and master.emptied_at is None:
-        ids |= ids_of(master.dataset)
     return ids - _NO_IDS
 
 
@@ -210,7 +216,9 @@ def _is_proven(state: State, replica: Replica, data: Dataset, now: int) -> bool:
         return True
     if _other_group(state, replica):
         return False
-    if _goes_on(replica, data) or _has_come_back(replica, data):
+    if _goes_on(replica, data):
+        return True
+    if replica.role is Role.MASTER and has_come_back(replica, data, replica.master.dataset):
         return True
     # Without a key it may be anybody's who was given a disk of the group; it is told by its keys.
     is_kin = bool(ids_of(data) & known_ids(replica.master))
@@ -245,6 +253,31 @@ def admission_key(address: Address) -> str:
     return f"{address.ip or address.host}:{address.port}"
 
 
+def is_member(node: DataNode) -> bool:
+    """Return whether it is the process that was last seen to be one of the group."""
+    return node.run_id != "" and node.run_id == node.member_run_id
+
+
+def remember_member(turn: Turn, node: DataNode) -> None:
+    """Note that the server at an address is one of the group now, by what it may be known again.
+
+    It is kept in the file, since server and sentinels may be started again at once. Its number of
+    keys changes all the time; it is written down anew when it has changed by half.
+    """
+    is_new = node.member_run_id != node.run_id
+    node.member_run_id, node.member_data = node.run_id, node.dataset
+    kept, data = node.member_kept, node.dataset
+    if is_new or kept is None or data is None or not _is_told_alike(kept, data):
+        node.member_kept = data
+        turn.save_soon()
+
+
+def _is_told_alike(kept: Dataset, data: Dataset) -> bool:
+    before, now = kept.keys or 0, data.keys or 0
+    ways = [(it.replid, it.has_aof, it.keeps_ids, it.started_as) for it in (kept, data)]
+    return ways[0] == ways[1] and 2 * abs(now - before) <= before
+
+
 def _goes_on(replica: Replica, data: Dataset) -> bool:
     """Return whether it is the process that was in the group, with what it has made of its data.
 
@@ -252,7 +285,7 @@ def _goes_on(replica: Replica, data: Dataset) -> bool:
     an hour. One that has followed somebody else since then names that one's history.
     """
     before = replica.member_data
-    if before is None or not before.replid or replica.run_id != replica.member_run_id:
+    if before is None or not before.replid or not is_member(replica):
         return False
     is_alone = replica.role is Role.MASTER and data.replid2 == NO_ID
     return is_alone or bool(ids_of(data) & ids_of(before))
@@ -265,29 +298,33 @@ def _began_anew(replica: Replica, data: Dataset) -> bool:
     no keys makes nobody a relative.
     """
     before = replica.member_data
-    if before is None or replica.run_id == replica.member_run_id or not data.keys:
+    if before is None or is_member(replica) or not data.keys:
         return False
     return replica.role is Role.MASTER and data.is_all_new and data.parted_offset <= before.offset
 
 
-def _has_come_back(replica: Replica, data: Dataset) -> bool:
+def has_come_back(node: DataNode, data: Dataset, *others: Dataset | None) -> bool:
     """Return whether it is a server of the group that was started again, by all but its ids.
 
     From an append-only file, and before Redis 7 from any, a master comes back with a new id that
     is related to none. What is left to know it by: it is started in the same way, and has about as
-    many keys as it had, or as its successor has.
+    many keys as it had, or as others of the group have.
     """
-    before = replica.member_data
-    if before is None or data.replid2 != NO_ID or data.keys is None or data.is_all_new:
+    before = node.member_data
+    if before is None or data.replid2 != NO_ID or data.keys is None or data.is_loading:
         return False
-    if data.is_loading or replica.role is not Role.MASTER:
+    if data.is_all_new or (data.keeps_ids and not data.has_aof) or not is_started_alike(node, data):
         return False
-    if data.has_aof != before.has_aof or (data.keeps_ids and not data.has_aof):
-        return False
-    successor = replica.master.dataset
-    counts = [it.keys for it in (before, successor) if it is not None and it.keys is not None]
-    is_plausible = counts and min(counts) // 2 <= data.keys <= 2 * max(counts)
-    return bool(is_plausible) and data.started_as == before.started_as
+    counts = [it.keys for it in (before, *others) if it is not None and it.keys is not None]
+    return bool(counts) and min(counts) // 2 <= data.keys <= 2 * max(counts)
+
+
+def is_started_alike(node: DataNode, data: Dataset) -> bool:
+    """Return whether a server is started as the one of the group was that was there before."""
+    before = node.member_data
+    if before is None:
+        return True
+    return (data.started_as, data.has_aof) == (before.started_as, before.has_aof)
 
 
 # Who may be told to follow whom -------------------------------------------------------------------

@@ -20,6 +20,7 @@ from sentinel_py.core import (
     members,
     requests,
     roster,
+    succession,
 )
 from sentinel_py.core.messages import Level
 from sentinel_py.core.model import DataNode, Dataset, Master, Phase, Reconf, Replica, Role
@@ -201,6 +202,8 @@ def take_report(turn: Turn, node: DataNode, text: bytes) -> None:
     elif isinstance(node, Replica):
         _note_replica(node, report)
     _compare_role(turn, node, report.role)
+    if isinstance(node, Replica) and not succession.look(turn, node):
+        return
     foreign.look(turn, node)
     if isinstance(node, Replica) and not turn.state.is_tilted:
         _act_on_replica(turn, node)

@@ -48,9 +48,10 @@ def note(turn: Turn, node: DataNode, role: Role) -> None:
     if not data.replid or data.is_loading:
         return
     if isinstance(node, Master) and role is Role.MASTER:
-        if protects(turn.state, node) and _has_come_back_empty(node, data):
-            _quarantine(turn, node)
+        if protects(turn.state, node) and _has_lost_its_data(node, data):
+            _quarantine(turn, node, data)
         else:
+            _begin_anew_if_other(turn, node, data)
             _remember(turn, node, data)
             _tell_divergences(turn, node)
     elif isinstance(node, Master):
@@ -85,6 +86,32 @@ def _note_replica(turn: Turn, replica: Replica, data: Dataset, role: Role) -> No
         known.offset = max(known.offset, data.offset)
 
 
+def _begin_anew_if_other(turn: Turn, master: Master, data: Dataset) -> None:
+    """Forget what histories there were if somebody else's server is the master from now on.
+
+    It is at the address that the operator has named, so it is followed. But servers of the group
+    that was before are not relatives of it, nor is it one of theirs once it has been replaced.
+    """
+    if _is_of_the_group(master, data) or identity.is_started_alike(master, data):
+        return
+    master.ancestors.clear()
+    text = f"#has another history, {data.replid}, and is the master from now on"
+    turn.notice(Level.WARNING, "+foreign-instance", master, text)
+
+
+def _is_of_the_group(master: Master, data: Dataset) -> bool:
+    if master.lineage is None or identity.is_member(master) or data.keys == 0:
+        return True
+    if not identity.is_comparable(master, data):
+        return True
+    return bool(identity.ids_of(data) & identity.history(master)) or _has_come_back(master, data)
+
+
+def _has_come_back(master: Master, data: Dataset) -> bool:
+    """Return whether it has been started again with its data, though under another id."""
+    return identity.has_come_back(master, data, *(it.dataset for it in master.replicas.values()))
+
+
 def _remember(turn: Turn, master: Master, data: Dataset) -> None:
     before = master.lineage
     replid2 = data.replid2
@@ -97,6 +124,7 @@ def _remember(turn: Turn, master: Master, data: Dataset) -> None:
     if before and before.replid == known.replid:
         known.offset = max(known.offset, before.offset)
     master.lineage = known
+    identity.remember_member(turn, master)
     if identity.remember_ids(master, known.replid2, known.replid):
         turn.save_soon()
     master.emptied_at = None  # if it was, then it has been restarted once more, with its data
@@ -125,6 +153,9 @@ def pass_on(
     master.emptied_at = None
     if master.lineage is not None:
         master.lineage.run_id = successor.run_id
+    if successor.dataset is not None and not _is_of_the_group(master, successor.dataset):
+        master.ancestors.clear()
+        identity.remember_ids(master, successor.dataset.replid2, successor.dataset.replid)
     if is_kept(turn.state, master):
         # With the promotion a new history has begun, which the replicas are going to have.
         requests.ask_info(turn, master)
@@ -164,15 +195,26 @@ def _tell_divergences(turn: Turn, master: Master) -> None:
 # Empty restart -----------------------------------------------------------------------------------
 
 
-def _has_come_back_empty(master: Master, data: Dataset) -> bool:
+def _has_lost_its_data(master: Master, data: Dataset) -> bool:
+    """Return whether a master was started again without what it had, or with less of it."""
     known = master.lineage
     if known is None or not known.run_id or master.run_id == known.run_id:
         return False
     if master.emptied_at is not None and master.run_id_at <= master.emptied_at:
         return True
-    # Of the same history and further than we know, it may have been emptied by order.
-    is_newer = _is_kin(known, data) and data.parted_offset > known.offset
-    return data.is_all_new and not is_newer
+    if data.is_all_new:
+        # Of the same history and further than we know, it may have been emptied by order.
+        return not (_is_kin(known, data) and data.parted_offset > known.offset)
+    if identity.ids_of(data) & identity.history(master):
+        return data.offset < known.offset and _has_replica_beyond(master, data.offset)
+    if master.member_data is None or not identity.is_comparable(master, data):
+        return False
+    return not _has_come_back(master, data)
+
+
+def _has_replica_beyond(master: Master, offset: int) -> bool:
+    """Return whether a replica has more of the history than a master came back with."""
+    return any(it is not None and it.keys != 0 and it.offset > offset for it in _heirs(master))
 
 
 def is_in_doubt(state: State, node: DataNode) -> bool:
@@ -182,11 +224,14 @@ def is_in_doubt(state: State, node: DataNode) -> bool:
     return is_loading and protects(state, master_of(node))
 
 
-def _quarantine(turn: Turn, master: Master) -> None:
+def _quarantine(turn: Turn, master: Master, data: Dataset) -> None:
+    """Have it replaced. It is demoted then, unless it is another server by all that it says."""
     if master.emptied_at is None:
         master.emptied_at = turn.now
         requests.refresh_replicas(turn, master)
         turn.touch(master)
+    if identity.is_started_alike(master, data):
+        identity.remember_member(turn, master)
 
 
 def accept(turn: Turn, master: Master) -> None:

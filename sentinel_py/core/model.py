@@ -182,6 +182,9 @@ class DataNode(Instance):
     info_asked_at: int | None = None
     dataset: Dataset | None = None
     data_at: int = 0  # since when it has the replication id that it has
+    member_run_id: str = ""  # the server here that was last seen to be one of the group
+    member_data: Dataset | None = None  # and what it had then
+    member_kept: Dataset | None = None  # the same, as far as it is kept in the file
     master_host: str = "?"  # whom it follows, if it is a replica, and if that works
     master_port: int = 0
     master_link_up: bool = False
@@ -220,8 +223,6 @@ class Replica(DataNode):
     told_offset: int = 0  # how far it had gone its own way, when that was told last
     corrected_at: int | None = None  # when it was last told to follow the right master
     is_hearsay: bool = False  # a master's INFO has named it, and nothing shows that it follows
-    member_run_id: str = ""  # the server here that was last seen to be one of the group
-    member_data: Dataset | None = None  # and what it had then
     suspect_at: int | None = None  # since when it seems to be a foreign instance
     told_foreign: str = ""  # the run id of the one that was said to be
 
@@ -343,6 +344,17 @@ class Options:
     trust_addresses: bool = False  # whoever is at an address is the one who was there
 
 
+@dataclass(frozen=True, slots=True)
+class NamedSwitch:
+    """A server that a hello of this sentinel has named as the master, until it has been asked."""
+
+    address: Address
+    config_epoch: int
+    run_id: str
+    at: int
+    is_probe: bool  # its row was made to ask it
+
+
 @dataclass(slots=True, eq=False)
 class Master(DataNode):
     """A watched master with its replicas (by row name) and peers (by id)."""
@@ -352,6 +364,8 @@ class Master(DataNode):
     shared: Options = field(init=False)  # the same, before any overrides
     overrides: dict[str, OptionValue] = field(default_factory=dict)  # by field of Options
     config_epoch: int = 0
+    named: dict[str, NamedSwitch] = field(default_factory=dict)  # by ip and port
+    disbelieved: str = ""  # the last place that was named, and said not to be believed
     logged: tuple[Address, int] | None = None  # by the log, while we catch up with it
     switched_at: int | None = None  # since when this server has been the master
     leader: str | None = None

@@ -283,8 +283,7 @@ def trade_places(turn: Turn, master: Master, replica: Replica) -> None:
     del master.replicas[replica.name]
     old = _enlist(state, turn.now, master, master.address, master.links())
     old.run_id, old.info, old.info_at = master.run_id, master.info, master.info_at
-    old.member_run_id, old.member_data = master.run_id, master.dataset
-    old.data_at = master.data_at
+    _copy_membership(master, old)
     old.info_asked_at = master.info_asked_at
     old.hello_at, old.hello_asked_at = master.hello_at, master.hello_asked_at
     old.down_at, old.fence = master.down_at, master.fence
@@ -295,7 +294,7 @@ def trade_places(turn: Turn, master: Master, replica: Replica) -> None:
     _take_over(master)
     forget_reports(turn, master)
     master.run_id, master.info, master.info_at = replica.run_id, replica.info, replica.info_at
-    master.data_at = replica.data_at
+    _copy_membership(replica, master)
     master.info_asked_at, master.fence = replica.info_asked_at, replica.fence
     master.hello_at, master.hello_asked_at = replica.hello_at, replica.hello_asked_at
     _copy_obedience(replica, master)
@@ -303,6 +302,14 @@ def trade_places(turn: Turn, master: Master, replica: Replica) -> None:
     replica.due_at = None
     for instance in (master, old):
         turn.touch(instance)
+
+
+def _copy_membership(source: DataNode, target: DataNode) -> None:
+    """What shows that a server is one of the group goes with it."""
+    target.member_run_id, target.member_data = source.member_run_id, source.member_data
+    target.member_kept, target.data_at = source.member_kept, source.data_at
+    target.master_host, target.master_port = source.master_host, source.master_port
+    target.master_link_up = source.master_link_up
 
 
 def _copy_obedience(source: DataNode, target: DataNode) -> None:

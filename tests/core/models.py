@@ -44,6 +44,7 @@ class RedisModel:
     is_spoilt: bool = False  # the transaction
     failing_over: int = 0  # 1: it is in a FAILOVER of its own, and follows nobody else
     others: list[tuple[str, int]] = field(default_factory=list)  # more addresses that lead here
+    started_as: str = "/etc/redis.conf"
     told: tuple[str, int] | None = None  # what it announces to its master
 
     @property
@@ -66,6 +67,11 @@ class RedisModel:
             self.synced_at = now + self.sync_ms
             self.link_lost_at = now
 
+    def copy(self, master: RedisModel) -> None:
+        """Have what the master has."""
+        for name in ("replid", "replid2", "parted", "offset", "keys"):
+            setattr(self, name, getattr(master, name))
+
     def info(self, now: int, replicas: list[RedisModel], master_is_up: bool) -> bytes:
         """What INFO says; who follows whom, and whether that works, is the network's knowledge."""
         lines = [f"run_id:{self.run_id}"]
@@ -85,6 +91,7 @@ class RedisModel:
     def _data_lines(self) -> list[str]:
         return [
             f"loading:{self.loading}",
+            f"config_file:{self.started_as}",
             f"master_replid:{self.replid}",
             f"master_replid2:{self.replid2}",
             f"master_repl_offset:{self.offset}",

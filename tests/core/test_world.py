@@ -296,3 +296,76 @@ def test_without_the_guard_servers_follow_themselves(monkeypatch):
     monkeypatch.setattr(identity, "are_two", lambda _node, _target: True)
     with pytest.raises(AssertionError, match="is to follow itself"):
         list(map(misdirected, range(5)))
+
+
+def takes_data(world, told, order):
+    """Whether a server loses by this order what nobody else has.
+
+    A stranger that came to the master's address had his data copied by its replicas, since that is
+    what Redis does; when it is replaced, it is a former master like any other.
+    """
+    _, host, port = order
+    if host == "NO":
+        return True
+    new = world.hosts[host, int(port)].redis
+    return told.redis.replid not in (new.replid, new.replid2)
+
+
+def strangers_are_left_alone(world):
+    """Nobody tells a server anything that is somebody else's; not even to be a master."""
+
+    def watch(host, _event, effects):
+        for effect in effects:
+            if isinstance(effect, Send) and effect.link in host.links:
+                told = host.links[effect.link].target
+                orders = [it.args for it in effect.requests if it.args[0] == "SLAVEOF"]
+                if told in world.strangers:
+                    assert not any(takes_data(world, told, it) for it in orders), (
+                        f"a stranger is told {orders}"
+                    )
+
+    world.watches.append(watch)
+
+
+def invaded(seed):
+    """Servers end, and strangers come to some of their addresses, those of masters among them."""
+    rng = Random(f"invaded {seed}")
+    world = World(seed, redises=4)
+    world.give_histories(keys=10)
+    strangers_are_left_alone(world)
+    nobody_follows_itself(world)
+    world.run(5_000)
+    for _ in range(6):
+        ours = [host for host in world.redises if host not in world.strangers]
+        if len(ours) < 3:
+            break
+        host = rng.choice(ours)
+        world.crash(host)
+        world.run(rng.choice([300, 2_000, 6_000]))
+        if rng.random() < 0.4:
+            world.give_away(host)
+        world.restart(host)
+        world.run(rng.choice([100, 3_000, 12_000]))
+        if rng.random() < 0.3:
+            world.order(rng.choice(world.sentinels), FailOver(1, "group0"))
+    world.run(60_000)
+    return world
+
+
+@pytest.mark.parametrize("seed", seeds(0, 10))
+def test_strangers_at_addresses_of_the_group(seed):
+    """They keep their data; those of the group agree on a master, and follow it."""
+    world = invaded(seed)
+    address = world.agreed_master("group0")
+    master = world.hosts[address.host, address.port]
+    ours = [host for host in world.redises if host not in world.strangers]
+    assert master.redis.follows is None
+    if master in ours:
+        assert all(it is master or master.redis.is_at(it.redis.follows) for it in ours)
+
+
+def test_without_the_guard_strangers_are_told(monkeypatch):
+    """The worlds above would find it."""
+    monkeypatch.setattr(identity, "why_foreign", lambda _state, _replica, _now: "")
+    with pytest.raises(AssertionError, match="a stranger is told"):
+        list(map(invaded, range(5)))

@@ -130,6 +130,7 @@ class World:
         self.delay_ms = (0, 2)
         self.options = Options(sentinels // 2 + 1, down_after_ms=1000, failover_timeout_ms=6000)
         self.watches: list[Watch] = []
+        self.strangers: list[Host] = []
         self.crash_in_step = 0.0  # chance that a sentinel dies amid its effects
         self._coming: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
@@ -157,6 +158,20 @@ class World:
         """A server with an address in a second network, by which nobody knows it at first."""
         others = [(f"10.9.0.{number}", port)]
         return RedisModel(f"{ip}:{port}", ip, port, follows=follows, others=others)
+
+    def give_histories(self, keys: int) -> None:
+        """Have servers say what data they have; those that are linked have their master's."""
+        for name, hosts in self.groups.items():
+            for host in hosts:
+                host.redis.replid, host.redis.keys = f"{name}-history", keys
+
+    def give_away(self, host: Host) -> None:
+        """Somebody else's server, with data, comes to the address of one that has ended."""
+        assert not host.is_up
+        host.redis = RedisModel(f"stranger at {host.ip}", host.ip, host.port, keys=50)
+        host.redis.replid = f"history of {host.redis.name}"
+        host.redis.started_as = "/etc/another.conf"
+        self.strangers.append(host)
 
     def _set_up(self, host: Host) -> None:
         masters = {
@@ -357,6 +372,8 @@ class World:
             and master.redis.follows is None
             and self.reach(host, master)
         )
+        if is_linked and redis.replid:
+            redis.copy(master.redis)
         return redis.info(self.now, followers, is_linked)
 
     def _hand_over(self, host: Host, successor: Host) -> Value:

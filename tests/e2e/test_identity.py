@@ -19,7 +19,7 @@ from .group import (
     start_sentinels,
     watch,
 )
-from .members import leader_of, start_members
+from .members import config, leader_of, start_members
 
 QUICK = {"failover_timeout": 2000}
 
@@ -123,8 +123,13 @@ def is_left_alone(sentinels, stranger):
 def heard_again(sentinels, port):
     """Wait until all sentinels have read the INFO of this replica once more."""
     for each in sentinels:
-        age = int(row_of(each, port)["info-refresh"])
-        eventually(lambda each=each, age=age: int(row_of(each, port)["info-refresh"]) < age, 30_000)
+        ages = [int(row_of(each, port)["info-refresh"])]
+
+        def is_read(each=each, ages=ages):
+            ages.append(int(row_of(each, port)["info-refresh"]))
+            return ages[-1] < ages[-2]
+
+        eventually(is_read, 30_000, "INFO that is read again")
         assert row_of(each, port)["flags"].startswith("s_down,slave,foreign")
 
 
@@ -223,6 +228,46 @@ def test_a_former_master_with_an_append_only_file(sandbox, begin):
     new = cluster.at(new_master(sentinels, cluster.master))
     cluster.master.start()
     eventually(lambda: follows(cluster.master, new), 30_000)
+
+
+@pytest.mark.parametrize("begin", ["classic"], indirect=True)
+@pytest.mark.parametrize("speaker", ["known", "unknown"])
+def test_a_client_names_a_stranger_as_the_master(sandbox, cluster, begin, speaker):
+    """Whoever may publish can say so; the server that is named has to bear it out."""
+    stranger = sandbox.redis()
+    wait_ready([stranger])
+    fill(stranger, "own", OWN)
+    sentinels = begin(cluster)
+    settle(sentinels, cluster)
+    said_by = ask(sentinels[0], "SENTINEL", "MYID") if speaker == "known" else "7" * 40
+    port = sentinels[0].port if speaker == "known" else stranger.port
+    hello = f"127.0.0.1,{port},{said_by},7,{NAME},127.0.0.1,{stranger.port},7"
+    for _ in range(3):
+        ask(cluster.replicas[0], "PUBLISH", "__sentinel__:hello", hello)
+        for each in sentinels[1:]:
+            eventually(lambda each=each: "not believed" in each.log, 30_000, "a word of disbelief")
+    assert {master_port(each) for each in sentinels} == {cluster.master.port}
+    assert all(follows(it, cluster.master) for it in cluster.replicas)
+    assert ask(stranger, "DBSIZE") == OWN
+
+
+def test_all_are_started_again_at_once(sandbox, begin):
+    """What a server of the group is known by outlives the sentinels."""
+    cluster = start_cluster(sandbox, options={"appendonly": "yes", "appendfsync": "always"})
+    fill(cluster.master, "key", KEYS)
+    sentinels = begin(cluster)
+    settle(sentinels, cluster)
+    where = f"known-member {NAME} 127.0.0.1 {cluster.master.port} "
+    for each in sentinels:
+        eventually(lambda each=each: where in config(each), 30_000, where)
+    cluster.master.kill()
+    new = cluster.at(new_master(sentinels, cluster.master))
+    for each in sentinels:
+        each.kill()
+    cluster.master.start()
+    for each in sentinels:
+        each.start()
+    eventually(lambda: follows(cluster.master, new), 60_000)
 
 
 def test_addresses_can_be_trusted(sandbox, cluster, begin):

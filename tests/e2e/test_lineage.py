@@ -4,7 +4,7 @@ import pytest
 
 from sentinel_py.local import eventually
 
-from .group import NAME, ask, follows, master_port, settle, start_cluster, watch
+from .group import NAME, ask, follows, master_port, rows, settle, start_cluster, watch
 from .members import config, leader_of, start_members
 
 ROUNDS = 3
@@ -62,6 +62,31 @@ def test_an_empty_master_is_replaced_round_after_round(members, cluster, listen)
 def new_name(members, old):
     named = {master_port(member) for member in members}
     return named.pop() if len(named) == 1 and old.port not in named else None
+
+
+def test_a_master_that_comes_back_with_an_old_dump_is_replaced(members, cluster):
+    """It has data, and of the same history; its replicas have more, and are not made to lose it."""
+    old = cluster.master
+    for member in members:
+        eventually(lambda member=member: knows_the_data(member, old), 30_000)
+    ask(old, "SAVE")
+    ask(old, "MSET", *(word for n in range(KEYS) for word in (f"late:{n}", n)))
+    for replica in cluster.replicas:
+        eventually(lambda replica=replica: ask(replica, "DBSIZE") == 2 * KEYS)
+    for member in members:
+        eventually(lambda member=member: has_heard(member, cluster), 30_000)
+    old.kill()
+    old.start()
+    named = eventually(lambda: new_name(members, old), what="another master")
+    for server in cluster.servers:
+        eventually(lambda s=server: s.port == named or follows(s, cluster.at(named)), 30_000)
+        eventually(lambda s=server: ask(s, "DBSIZE") == 2 * KEYS, 10_000)
+
+
+def has_heard(member, cluster):
+    """Whether this sentinel knows how far the replicas are by now."""
+    reached = int(ask(cluster.master, "INFO", "replication")["master_repl_offset"])
+    return all(int(row["slave-repl-offset"]) > reached - 1_000 for row in rows(member, "REPLICAS"))
 
 
 def test_force_stale_takes_a_replica_as_any_failover_does(members, cluster):

@@ -1,0 +1,117 @@
+"""A new master that a hello names (classic mode): believed when that server itself bears it out.
+
+Anybody who can publish on a watched Redis can say that another server is the master. So the server
+is asked first, and taken over when it says that it is a master and has grown out of this group: its
+replication ids are kin, or it is a replica that we know and our master is gone. A stranger's server
+is neither. Sentinels repeat their hellos, so what is not borne out now is looked at again.
+"""
+
+from __future__ import annotations
+
+from sentinel_py.core import failover, identity, requests, roster
+from sentinel_py.core.messages import Level
+from sentinel_py.core.model import Address, Master, NamedSwitch, Peer, Replica, Role
+from sentinel_py.core.turn import Turn
+
+NAMED_MAX = 8
+"""Servers that hellos name and that are being asked; true sentinels name one at a time."""
+
+ROWS_MAX = 1_000
+"""Replicas per master, as for what an INFO names; a row is made for each server that is asked."""
+
+NAMED_LIFE_MS = 3_000
+"""A server that has not answered by then is asked again when it is named again."""
+
+
+def hear(turn: Turn, master: Master, peer: Peer, address: Address, epoch: int) -> None:
+    """Ask the server that a hello names as the master since this config epoch."""
+    replica = master.replica_at(address)
+    if replica is not None and _is_fresh(turn, replica) and not _why_not(replica):
+        _switch(turn, master, peer, replica.address, epoch)
+        return
+    peer.last_hello = ""
+    named = master.named
+    for place in [it for it, known in named.items() if turn.now > known.at + NAMED_LIFE_MS]:
+        _forget(turn, master, named.pop(place))
+    place = f"{address.ip} {address.port}"
+    if place in named or len(named) >= NAMED_MAX:
+        return
+    is_probe = replica is None
+    if replica is None:
+        if len(master.replicas) >= ROWS_MAX:
+            return
+        replica = roster.add_replica(turn.state, turn.now, master, address)
+        replica.is_hearsay, replica.listed_at = True, turn.now
+        turn.save_soon()
+    named[place] = NamedSwitch(replica.address, epoch, peer.run_id, turn.now, is_probe)
+    turn.touch(replica)
+    requests.ask_info(turn, replica)
+
+
+def look(turn: Turn, replica: Replica) -> bool:
+    """Judge a server that was named, now that it has answered; False if its row is gone."""
+    master = replica.master
+    place = f"{replica.address.ip} {replica.address.port}"
+    known = master.named.pop(place, None)
+    if known is None:
+        return True
+    peer = master.peers.get(known.run_id)
+    reason = _why_not(replica)
+    if not reason and peer is not None and _is_later(master, known):
+        _switch(turn, master, peer, replica.address, known.config_epoch)
+        return True
+    if reason and master.disbelieved != place:
+        master.disbelieved = place
+        text = f"{place} is named as the master of {master.name}, and {reason}: not believed"
+        turn.log(Level.WARNING, text)
+    if known.is_probe:
+        roster.remove_replica(turn, replica)
+        turn.save_soon()
+        return False
+    return True
+
+
+def _is_later(master: Master, known: NamedSwitch) -> bool:
+    """Return whether the switch still counts; of two with one epoch, the greater address does."""
+    ours, theirs = master.address, known.address
+    places = (ours.ip, ours.port), (theirs.ip, theirs.port)
+    return (known.config_epoch, places[1]) > (master.config_epoch, places[0])
+
+
+def _why_not(replica: Replica) -> str:
+    """Return what speaks against a server as the new master; empty if it bears the hello out."""
+    master, data = replica.master, replica.dataset
+    if replica.role is not Role.MASTER:
+        return "says that it is a replica"
+    known = identity.known_ids(master)
+    if data is None or not known or identity.ids_of(data) & known:
+        return "" if known or not replica.is_hearsay or master.info_at is None else "is unknown"
+    is_gone = master.is_down or master.role is Role.REPLICA or not master.command.is_up
+    if not replica.is_hearsay and (is_gone or not identity.is_comparable(master, data)):
+        return ""
+    return f"has another history, {data.replid}"
+
+
+def _is_fresh(turn: Turn, replica: Replica) -> bool:
+    """Return whether the server has said who it is since its role changed, a moment ago."""
+    return (
+        identity.is_known(replica)
+        and replica.command.is_up
+        and replica.info_at is not None
+        and turn.now <= replica.info_at + turn.state.constants.ping_period
+    )
+
+
+def _switch(turn: Turn, master: Master, peer: Peer, address: Address, epoch: int) -> None:
+    master.config_epoch = epoch
+    turn.notice(Level.WARNING, "+config-update-from", peer)
+    failover.switch(turn, master, address, as_leader=False)
+    turn.save()
+
+
+def _forget(turn: Turn, master: Master, known: NamedSwitch) -> None:
+    """Drop the row that was made to ask a server which never answered."""
+    replica = master.replica_at(known.address) if known.is_probe else None
+    if replica is not None and replica.info_at is None:
+        roster.remove_replica(turn, replica)
+        turn.save_soon()
