@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sentinel_py.config import directives
 from sentinel_py.config.config import ConfigError, Origin, Statement
 from sentinel_py.config.lines import split
+from sentinel_py.core import checks
 from sentinel_py.core.model import MAX_EPOCH, Address, Mandate, Raft, State
 
 ID = "a" * 40
@@ -390,11 +391,12 @@ def test_short_numeric_hosts():
 
 
 WORD = st.binary(min_size=1).map(lambda data: data.decode(errors="surrogateescape"))
+NAME = WORD.filter(lambda it: not checks.has_control(it) and it[0] != "-")
 
 
-@given(name=WORD, password=WORD, user=WORD, command=WORD, renamed=WORD)
+@given(name=NAME, password=WORD, user=WORD, command=WORD, renamed=WORD)
 def test_any_text_survives_a_restart(name, password, user, command, renamed):
-    """Blanks, quotes and line breaks in names and secrets do not break the file."""
+    """Blanks and quotes in names, and any byte in secrets, do not break the file."""
     state = state_of(f"myid {ID}", "monitor mm 127.0.0.1 6379 2")
     master = state.masters["mm"]
     del state.masters["mm"]
@@ -424,3 +426,18 @@ def test_a_failover_of_the_raft_log_outlives_a_restart(is_replicated):
     restored = state_of(parse(*(line.removeprefix("sentinel ") for line in lines)))
     assert restored.masters["m"].mandate == master.mandate
     assert restored.masters["m"].is_replicated is is_replicated
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("-x", "The name of a master begins with '-', as options of programs do."),
+        (r'"a\nb"', "The name of a master has control characters."),
+        ("x" * 4097, "The name of a master has more than 4096 bytes."),
+    ],
+)
+def test_names_that_no_order_could_give(name, reason):
+    """They are refused at the start, in one line."""
+    with pytest.raises(ConfigError) as error:
+        state_of(f"monitor {name} 127.0.0.1 6379 2")
+    assert error.value.reason == reason

@@ -13,7 +13,7 @@ from sentinel_py.config.config import Origin, Statement
 from sentinel_py.config.lines import DirectiveError, Line, key_of
 from sentinel_py.config.loading import Loading, Rule, atoi, epoch_of, port_of
 from sentinel_py.config.words import directive, host_and_port, word_of
-from sentinel_py.core import members, overrides, roster
+from sentinel_py.core import checks, members, overrides, roster
 from sentinel_py.core.model import (
     Address,
     OptionValue,
@@ -146,6 +146,10 @@ def _monitor(loading: Loading, args: Sequence[str]) -> None:
     state = loading.state
     name, host, port, quorum_text = args
     quorum = _quorum(quorum_text)
+    try:
+        checks.check_name(name)
+    except checks.InvalidError as error:
+        raise DirectiveError(f"{error}.") from None
     address = loading.address(host, port)
     if name in state.masters:
         if loading.origin is Origin.FILE or name not in loading.in_file:

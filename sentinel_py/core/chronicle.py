@@ -9,12 +9,15 @@ snapshot and its journal, whatever of these the file stands for already.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple
+from dataclasses import astuple, field, fields
 from itertools import islice
 from typing import Any
 
+from sentinel_py.core import checks, records
+from sentinel_py.core.checks import InvalidError
 from sentinel_py.core.ledger import Delivered, Record
 from sentinel_py.core.model import Event, History, State
+from sentinel_py.values import dataclass
 
 DELIVERED_MAX = 64
 """Webhooks of which is known what they have taken; those that are gone leave their row behind."""
@@ -28,14 +31,41 @@ _TIME_MAX = 2**53
 _ALIKE_MAX = 256
 """An entry that was proposed again can be no further behind than this many events."""
 
+EVENTS_MAX = 1_000_000
+"""Events in a snapshot, which has a limit of its own in bytes."""
+
 _FIELDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The history as a snapshot has it."""
+
+    last_id: int = 0
+    events: tuple[Event, ...] = ()
+    delivered: dict[str, int] = field(default_factory=dict)
 
 
 def record(events: Iterable[Event]) -> Record:
     """Events as an entry; their ids come with the place that it has in the log."""
     return Record(
-        tuple(word for it in events for word in (str(it.at), it.name, it.text, it.master))
+        tuple(
+            word
+            for it in events
+            for word in (str(it.at), *map(checks.storable, (it.name, it.text, it.master)))
+        )
     )
+
+
+def check_entry(entry: Record | Delivered) -> None:
+    """Refuse an entry about the history that has what no history has."""
+    if isinstance(entry, Delivered):
+        checks.check_number(entry.event, "an event's id", 0, _TIME_MAX)
+        _check_storable((entry.hook,))
+    else:
+        if len(entry.words) % _FIELDS:
+            raise InvalidError("an event lacks something")
+        _check_storable(entry.words)
 
 
 def write(state: State, entry: Record) -> None:
@@ -97,15 +127,47 @@ def dump(history: History) -> dict[str, Any]:
     }
 
 
-def install(state: State, index: int, document: dict[str, Any]) -> None:
+def read(value: object) -> Kept:
+    """Return what a snapshot says about the history; ValueError if it is no history."""
+    return records.read(Kept, value, {"tuple[Event, ...]": _read_events})
+
+
+def _read_event(value: object) -> object:
+    names = [it.name for it in fields(Event)]
+    if not isinstance(value, list) or len(value) != len(names):
+        raise ValueError("not an event")
+    return records.read(Event, dict(zip(names, value, strict=True)))
+
+
+_read_events = records.several(_read_event, EVENTS_MAX)
+
+
+def check(kept: Kept) -> None:
+    """Refuse a history with what no history has; InvalidError says what."""
+    numbers = [kept.last_id, *kept.delivered.values()]
+    for event in kept.events:
+        numbers += event.id, event.at
+        _check_storable((event.name, event.text, event.master))
+    for number in numbers:
+        checks.check_number(number, "an event's id or time", 0, _TIME_MAX)
+    if len(kept.delivered) > DELIVERED_MAX:
+        raise InvalidError("more webhooks have taken events than can be known")
+    _check_storable(kept.delivered)
+
+
+def _check_storable(texts: Iterable[str]) -> None:
+    if not all(map(checks.is_storable, texts)):
+        raise InvalidError("an event is no text that a file can hold")
+
+
+def install(state: State, index: int, kept: Kept) -> None:
     """Take over the history of a snapshot that is newer than ours."""
-    kept = document.get("history", {"last_id": 0, "events": [], "delivered": {}})
     if state.history.is_shared and index <= state.history.applied:
         return
-    state.history = History(is_shared=True, applied=index, last_id=kept["last_id"])
-    for fields in kept["events"]:
-        _append(state.history, Event(*fields))
-    state.history.delivered.update(kept["delivered"])
+    state.history = History(is_shared=True, applied=index, last_id=kept.last_id)
+    for event in kept.events:
+        _append(state.history, event)
+    state.history.delivered.update(kept.delivered)
     _trim(state)
 
 

@@ -17,13 +17,16 @@ from typing import Any
 from sentinel_py.core import (
     chronicle,
     election,
+    entry_checks,
     failover,
     foreign,
+    ledger,
     members,
     orders,
     places,
     snapshot,
 )
+from sentinel_py.core.checks import InvalidError
 from sentinel_py.core.ledger import (
     Ballot,
     Choice,
@@ -62,11 +65,8 @@ TICKETS_MAX = 10_000
 """Orders under way at once; a commit takes milliseconds, or fails within seconds."""
 
 _NOT_DONE = "No majority of the Raft cluster can be reached, nothing was changed"
+_TOO_LONG = f"An order has at most {ledger.ENTRY_MAX_BYTES} bytes in the Raft log"
 _NOT_KNOWN = "No majority of the Raft cluster has answered in time, the change may still come"
-_SHARED_SETTINGS = (
-    *("resolve-hostnames", "announce-hostnames", "sentinel-user", "sentinel-pass"),
-    "raft-count-outsiders",
-)
 
 
 def _raft(turn: Turn) -> Raft:
@@ -83,6 +83,9 @@ def propose(turn: Turn, entry: Entry, ticket: int = 0) -> str:
         if len(raft.tickets) >= TICKETS_MAX:
             turn.answer(ticket, Refused(_NOT_DONE, "NOQUORUM"))
             return entry_id
+        if len(ledger.encode(entry_id, entry)) > ledger.ENTRY_MAX_BYTES:
+            turn.answer(ticket, Refused(_TOO_LONG))
+            return entry_id
         raft.tickets[entry_id] = ticket
     turn.effects.append(Propose(entry_id, entry))
     return entry_id
@@ -96,10 +99,13 @@ def propose_step(turn: Turn, master: Master, entry: Entry) -> None:
 
 def committed(turn: Turn, event: Committed) -> None:
     """Apply a log entry. Those up to ``applied`` have been, in this run or an earlier one."""
-    raft = _raft(turn)
-    if isinstance(event.entry, Record | Delivered):
+    raft, entry = _raft(turn), event.entry
+    if isinstance(entry, Record | Delivered):
         # The file has nothing of it, so it is read again after a restart and is nothing to save.
-        chronicle.committed(turn.state, event.index, event.entry)
+        if event.index > turn.state.history.applied and (why := entry_checks.why_not(entry)):
+            _reject(turn, event, why)
+        else:
+            chronicle.committed(turn.state, event.index, entry)
         raft.applied = max(raft.applied, event.index)
         return
     if event.index <= raft.applied:
@@ -108,9 +114,22 @@ def committed(turn: Turn, event: Committed) -> None:
     turn.is_from_log = True
     ticket = raft.tickets.pop(event.entry_id, 0)
     _forget_proposal(turn, event.entry_id)
-    _APPLY[type(event.entry)](turn, event.entry, ticket)
+    why = entry_checks.why_not(entry)
+    try:
+        if not why:
+            _APPLY[type(entry)](turn, entry, ticket)
+    except InvalidError as error:
+        why = str(error)
+    if why:
+        _reject(turn, event, why)
+        turn.answer(ticket, Refused(f"The Raft cluster does not take it: {why}"))
     _confirm_lead(turn, event.entry_id)
     turn.save()
+
+
+def _reject(turn: Turn, event: Committed, why: str) -> None:
+    """Say that an entry is skipped, here as on all members."""
+    turn.notice(Level.WARNING, "+rejected-entry", text=f"{event.index} #{why}")
 
 
 def proposal_ended(turn: Turn, event: ProposalEnded) -> None:
@@ -465,16 +484,19 @@ def _order_admit(turn: Turn, given: Admit) -> None:
 
 def _order_set(turn: Turn, given: SetOptions) -> None:
     with orders.refusals_answered(turn, given.ticket):
-        orders.check_scripts(turn, given.words)
-        propose(turn, Command("set", (given.name, *given.words)), given.ticket)
-
+        words, refusal = orders.good_options(turn, given)
+        ticket = 0 if refusal else given.ticket
+        if words:
+            propose(turn, Command("set", (given.name, *words)), ticket)
+        if refusal:
+            raise refusal
 
 def _order_config(turn: Turn, given: ConfigSet) -> bool:
     """Shared parameters go into the log; with others in the same order, those apply here first."""
     with orders.refusals_answered(turn, given.ticket):
         orders.checked_settings(given.words)
         pairs = list(zip(given.words[::2], given.words[1::2], strict=True))
-        shared = [pair for pair in pairs if pair[0].lower() in _SHARED_SETTINGS]
+        shared = [pair for pair in pairs if pair[0].lower() in orders.SHARED_SETTINGS]
         if not shared:
             return False
         own = tuple(word for pair in pairs if pair not in shared for word in pair)
@@ -486,21 +508,26 @@ def _order_config(turn: Turn, given: ConfigSet) -> bool:
 
 
 def _apply_command(turn: Turn, entry: Command, ticket: int) -> None:
-    apply = _COMMANDS.get(entry.order)
-    if apply is None:
-        turn.log(Level.WARNING, f"The Raft log holds an unknown order: {entry.order[:40]}")
-        return
-    apply(turn, entry.words, ticket)
+    _COMMANDS[entry.order](turn, entry.words, ticket)
 
 
 def _apply_monitor(turn: Turn, words: Sequence[str], ticket: int) -> None:
     with orders.refusals_answered(turn, ticket):
-        snapshot.add(turn, words[0])
+        snapshot.add(turn, snapshot.read_master(words[0]))
         turn.answer(ticket)
 
 
 def _apply_set(turn: Turn, words: Sequence[str], ticket: int) -> None:
-    orders.set_options(turn, SetOptions(ticket, words[0], tuple(words[1:])))
+    """Set options; a bad one was refused where it was ordered, and is said where it comes from."""
+    master = turn.state.masters.get(words[0])
+    if master is None:
+        turn.answer(ticket, Refused("No such master with that name"))
+        return
+    try:
+        orders.apply_options(turn, master, words[1:])
+    except Refused as refused:
+        raise InvalidError(refused.text) from None
+    turn.answer(ticket)
 
 
 def _apply_epoch(turn: Turn, words: Sequence[str], _ticket: int) -> None:
@@ -532,7 +559,7 @@ def _apply_admit(turn: Turn, words: Sequence[str], ticket: int) -> None:
 
 
 def _apply_adopt(turn: Turn, words: Sequence[str], _ticket: int) -> None:
-    snapshot.adopt(turn, words[0])
+    snapshot.adopt(turn, snapshot.read_master(words[0]))
 
 
 _COMMANDS: dict[str, Callable[[Turn, Sequence[str], int], None]] = {

@@ -1,19 +1,23 @@
 """What the Raft log holds: log entries as values, and their form in bytes.
 
 An entry says what all members do at its place in the log. Encoding is JSON with fixed fields; what
-does not decode says nothing, on every member alike.
+does not decode is skipped by every member alike, and said.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import asdict
+from typing import get_args
 
+from sentinel_py.core import records
 from sentinel_py.values import dataclass
 
 ENTRY_MAX_BYTES = 64 * 1024
 """Longer than any order a person gives; a log of such entries stays readable and small."""
+
+_ID_MAX_LENGTH = 128
+"""A proposer's id, that of its run, and a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +93,16 @@ class Delivered:
     event: int
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What stands at this place in the log is no entry that this version knows, for this reason."""
+
+    why: str
+
+
 Entry = Claim | Choice | Switch | Finish | Ballot | Command | Record | Delivered
 
-_KINDS: dict[str, type[Entry]] = {
-    kind.__name__.lower(): kind
-    for kind in (Claim, Choice, Switch, Finish, Ballot, Command, Record, Delivered)
-}
+_KINDS: dict[str, type[Entry]] = {kind.__name__.lower(): kind for kind in get_args(Entry)}
 
 
 def encode(entry_id: str, entry: Entry) -> bytes:
@@ -103,29 +111,17 @@ def encode(entry_id: str, entry: Entry) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode()
 
 
-def decode(data: bytes) -> tuple[str, Entry] | None:
-    """The inverse of ``encode``; None for what is no entry."""
+def decode(data: bytes) -> tuple[str, Entry | Unreadable]:
+    """The inverse of ``encode``. Types are checked here; what they may say, in ``admission``."""
     try:
-        record = json.loads(data)
-        kind = _KINDS[record.pop("kind")]
-        entry_id = record.pop("id")
-        return entry_id, kind(**_checked(kind, record))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _checked(kind: type[Entry], record: dict[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for field in fields(kind):
-        value = record.pop(field.name)
-        if field.name == "words":
-            value = tuple(value)
-            right = all(isinstance(word, str) for word in value)
-        else:
-            right = type(value).__name__ == field.type
-        if not right:
-            raise ValueError(field.name)
-        values[field.name] = value
-    if record:
-        raise ValueError("unknown fields")
-    return values
+        record = records.parse(data)
+        if not isinstance(record, dict):
+            raise ValueError("not an object")
+        entry_id, kind = record.pop("id", None), record.pop("kind", None)
+        if not isinstance(entry_id, str) or len(entry_id) > _ID_MAX_LENGTH:
+            raise ValueError("it has no id")
+        if not isinstance(kind, str) or kind not in _KINDS:
+            raise ValueError(f"its kind {str(kind)[:32]!r} is not known")
+        return entry_id, records.read(_KINDS[kind], record)
+    except ValueError as error:
+        return "", Unreadable(str(error))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import field
 from enum import Enum, IntEnum
 
-from sentinel_py.core.ledger import Delivered, Entry, Record
+from sentinel_py.core.ledger import Delivered, Entry, Record, Unreadable
 from sentinel_py.core.model import LinkKind
 from sentinel_py.values import dataclass
 
@@ -276,7 +276,7 @@ class Committed:
 
     index: int
     entry_id: str
-    entry: Entry
+    entry: Entry | Unreadable
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from sentinel_py.core import foreign, lineage, members, overrides
+from sentinel_py.core import checks, foreign, lineage, members, overrides
 from sentinel_py.core.messages import (
     Admit,
     ConfigSet,
@@ -30,6 +30,7 @@ from sentinel_py.core.messages import (
     SimulateFailure,
 )
 from sentinel_py.core.model import Address, Master, Options, SimulatedFailure
+from sentinel_py.core.options import NUMBERS
 from sentinel_py.core.roster import (
     add_master,
     default_options,
@@ -43,8 +44,6 @@ from sentinel_py.values import dataclass
 
 MAX_WAITING = 64
 """MONITOR orders waiting for a name at once: nobody types more, and a script can try again."""
-
-MAX_PORT = 65535
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
@@ -63,6 +62,19 @@ def refusals_answered(turn: Turn, ticket: int) -> Iterator[None]:
         turn.answer(ticket, refused)
 
 
+def _check_words(words: Sequence[str], command: str, first: int) -> None:
+    """Refuse words that a config file or a log entry cannot hold, as Valkey 9.1 says it.
+
+    ``first`` is the place of the first of these words in the command.
+    """
+    for at, word in enumerate(words, first):
+        try:
+            checks.check_text(word, "it")
+        except checks.InvalidError as error:
+            why = "control characters are not allowed" if checks.has_control(word) else str(error)
+            raise Refused(f"Invalid argument at index {at} for {command}: {why}") from None
+
+
 # Masters -----------------------------------------------------------------------------------------
 
 
@@ -76,6 +88,8 @@ def monitor(turn: Turn, order: Monitor) -> None:
 
 def monitored_address(turn: Turn, order: Monitor) -> Address | None:
     """The address to watch, the order being checked; None while its host is being looked up."""
+    _check_words((order.name, order.host, order.port, order.quorum), "SENTINEL MONITOR", 2)
+    _check_name(order.name)
     _check_numbers(order)
     address = look_up(turn.state, order.host, int(order.port))
     if address is None and turn.state.settings.resolve_hostnames:
@@ -87,9 +101,16 @@ def monitored_address(turn: Turn, order: Monitor) -> Address | None:
     return address
 
 
+def _check_name(name: str) -> None:
+    try:
+        checks.check_name(name)
+    except checks.InvalidError as error:
+        raise Refused(f"{error}.") from None
+
+
 def _check_numbers(order: Monitor) -> None:
     quorum = integer(order.quorum)
-    if quorum is None:
+    if quorum is None or quorum > checks.INT_MAX:
         raise Refused("Invalid quorum")
     if integer(order.port) is None:
         raise Refused("Invalid port")
@@ -98,7 +119,7 @@ def _check_numbers(order: Monitor) -> None:
 
 
 def _check_new(turn: Turn, name: str, address: Address) -> None:
-    if not 0 <= address.port <= MAX_PORT:
+    if not 0 <= address.port <= checks.PORT_MAX:
         raise Refused("Invalid port number.")
     if name in turn.state.masters:
         raise Refused("Duplicate master name.")
@@ -181,7 +202,7 @@ class _BadValueError(Exception):
 class _Option:
     """How an option applies, how many values it takes, and whether events may show them."""
 
-    apply: Callable[[Turn, Options, Sequence[str]], None]
+    apply: Callable[[Options, Sequence[str]], None]
     values: int = 1
     is_secret: bool = False
     script: str = ""  # what it is the path of, if it is one
@@ -191,16 +212,39 @@ def set_options(turn: Turn, order: SetOptions) -> None:
     """Options apply one by one: those before a bad one stay, and are saved."""
     with refusals_answered(turn, order.ticket):
         master = master_named(turn.state, order.name)
-        at = 0
-        while at < len(order.words):
-            at += _set_one(turn, master, order.words[at:])
+        apply_options(turn, master, order.words)
         turn.answer(order.ticket)
+
+
+def apply_options(turn: Turn, master: Master, words: Sequence[str]) -> None:
+    _check_words(words, "SENTINEL SET", 3)
+    at = 0
+    while at < len(words):
+        at += _set_one(turn, master, words[at:])
+
+
+def good_options(turn: Turn, order: SetOptions) -> tuple[Sequence[str], Refused | None]:
+    """Return the words before the first bad one, and its refusal, as ``set_options`` would."""
+    master = turn.state.masters.get(order.name)
+    options = replace(master.shared) if master else default_options(turn.state, quorum=1)
+    options.renamed = dict(options.renamed)
+    words, at = order.words, 0
+    try:
+        _check_words(words, "SENTINEL SET", 3)
+        while at < len(words):
+            _check_script(turn, words[at:])
+            at += _apply(options, words[at:])[0]
+    except Refused as refused:
+        return words[:at], refused if master else Refused("No such master with that name")
+    return words, None
 
 
 def _set_one(turn: Turn, master: Master, words: Sequence[str]) -> int:
     """Apply the first option of ``words``; returns how many words it took."""
     shared = replace(master.shared, renamed=dict(master.shared.renamed))
-    taken, shown = _apply(turn, shared, words)
+    if not turn.is_from_log:
+        _check_script(turn, words)
+    taken, shown = _apply(shared, words)
     if not turn.is_from_log:
         # This sentinel's own and latest word: an override must not stand in its way.
         master.overrides.pop(overrides.FIELDS.get(words[0].lower(), ""), None)
@@ -210,7 +254,7 @@ def _set_one(turn: Turn, master: Master, words: Sequence[str]) -> int:
     return taken
 
 
-def _apply(turn: Turn, options: Options, words: Sequence[str]) -> tuple[int, str]:
+def _apply(options: Options, words: Sequence[str]) -> tuple[int, str]:
     """Apply the first option of ``words``; returns how many words it took, and what to show."""
     name = words[0]
     option = _OPTIONS.get(name.lower())
@@ -218,11 +262,25 @@ def _apply(turn: Turn, options: Options, words: Sequence[str]) -> tuple[int, str
         raise Refused(f"Unknown option or number of arguments for SENTINEL SET '{name}'")
     values = words[1 : 1 + option.values]
     try:
-        option.apply(turn, options, values)
+        option.apply(options, values)
     except _BadValueError as bad:
         raise Refused(f"Invalid argument '{bad}' for SENTINEL SET '{name}'") from None
     shown = ("******",) if option.is_secret else values
     return 1 + option.values, " ".join((name, *shown))
+
+
+def _check_script(turn: Turn, words: Sequence[str]) -> None:
+    """Refuse the path of a script that may not be set, or cannot be run on this host."""
+    option = _OPTIONS.get(words[0].lower())
+    if option is None or not option.script or len(words) <= option.values:
+        return
+    if turn.state.settings.deny_scripts_reconfig:
+        raise Refused(
+            "Reconfiguration of scripts path is denied for security reasons. Check the "
+            "deny-scripts-reconfig configuration directive in your Sentinel configuration"
+        )
+    if words[1] and not turn.is_executable(words[1]):
+        raise Refused(f"{option.script} script seems non existing or non executable")
 
 
 def set_local(turn: Turn, order: SetLocal) -> None:
@@ -231,6 +289,7 @@ def set_local(turn: Turn, order: SetLocal) -> None:
         if turn.state.raft is None or not turn.state.settings.replicate_config:
             raise Refused("No options are shared with other Sentinels, use SET without LOCAL")
         master = master_named(turn.state, order.name)
+        _check_words(order.words, "SENTINEL SET", 4)
         act = _lift if order.words[0].lower() == "unset" else _override
         act(turn, master, order.words)
         turn.save()
@@ -241,7 +300,8 @@ def _override(turn: Turn, master: Master, words: Sequence[str]) -> None:
     options, fields, shown = replace(master.options), [], []
     while words:
         fields.append(_local_field(words[0]))
-        taken, text = _apply(turn, options, words)
+        _check_script(turn, words)
+        taken, text = _apply(options, words)
         shown.append(text)
         words = words[taken:]
     values = {field: getattr(options, field) for field in fields}
@@ -269,76 +329,46 @@ def _local_field(name: str) -> str:
     return overrides.FIELDS[name.lower()]
 
 
-def _set_number(
-    field: str, minimum: int, _turn: Turn, options: Options, values: Sequence[str]
-) -> None:
-    number = integer(values[0])
-    if number is None or number < minimum:
+def _set_number(field: str, options: Options, values: Sequence[str]) -> None:
+    number, (least, greatest) = integer(values[0]), NUMBERS[field]
+    if number is None or not least <= number <= greatest:
         raise _BadValueError(values[0])
     setattr(options, field, number)
 
 
-def _set_script(field: str, what: str, turn: Turn, options: Options, values: Sequence[str]) -> None:
-    _check_script(turn, what, values[0])
+def _set_text(field: str, options: Options, values: Sequence[str]) -> None:
     setattr(options, field, values[0] or None)
 
 
-def _check_script(turn: Turn, what: str, path: str) -> None:
-    """Where the order is given; what comes out of the log has been checked there."""
-    if turn.is_from_log:
-        return
-    if turn.state.settings.deny_scripts_reconfig:
-        raise Refused(
-            "Reconfiguration of scripts path is denied for security reasons. Check the "
-            "deny-scripts-reconfig configuration directive in your Sentinel configuration"
-        )
-    if path and not turn.is_executable(path):
-        raise Refused(f"{what} script seems non existing or non executable")
-
-
-def check_scripts(turn: Turn, words: Sequence[str]) -> None:
-    """Refuse script paths as ``set_options`` would, changing nothing."""
-    at = 0
-    while at + 1 < len(words):
-        option = _OPTIONS.get(words[at].lower())
-        if option is None:
-            return
-        if option.script:
-            _check_script(turn, option.script, words[at + 1])
-        at += 1 + option.values
-
-
-def _set_text(field: str, _turn: Turn, options: Options, values: Sequence[str]) -> None:
-    setattr(options, field, values[0] or None)
-
-
-def _set_flag(field: str, _turn: Turn, options: Options, values: Sequence[str]) -> None:
+def _set_flag(field: str, options: Options, values: Sequence[str]) -> None:
     setattr(options, field, _yes_no(values[0]))
 
 
-def _rename_command(_turn: Turn, options: Options, values: Sequence[str]) -> None:
+def _rename_command(options: Options, values: Sequence[str]) -> None:
     old, new = values
     if not old or not new:
         raise _BadValueError("")
     renamed = options.renamed
     renamed.pop(old.lower(), None)
     if old.lower() != new.lower():
+        if len(renamed) >= checks.RENAMES_MAX:
+            raise Refused(f"At most {checks.RENAMES_MAX} commands of a master can be renamed")
         renamed[old.lower()] = new
 
 
 def _script_option(field: str, what: str) -> _Option:
-    return _Option(partial(_set_script, field, what), script=what)
+    return _Option(partial(_set_text, field), script=what)
 
 
-_REBOOT_DOWN_AFTER = _Option(partial(_set_number, "reboot_down_after_ms", 0))
+_REBOOT_DOWN_AFTER = _Option(partial(_set_number, "reboot_down_after_ms"))
 
-_LOADING_DOWN_AFTER = _Option(partial(_set_number, "loading_down_after_ms", 0))
+_LOADING_DOWN_AFTER = _Option(partial(_set_number, "loading_down_after_ms"))
 
 _OPTIONS = {
-    "down-after-milliseconds": _Option(partial(_set_number, "down_after_ms", 1)),
-    "failover-timeout": _Option(partial(_set_number, "failover_timeout_ms", 1)),
-    "parallel-syncs": _Option(partial(_set_number, "parallel_syncs", 1)),
-    "quorum": _Option(partial(_set_number, "quorum", 1)),
+    "down-after-milliseconds": _Option(partial(_set_number, "down_after_ms")),
+    "failover-timeout": _Option(partial(_set_number, "failover_timeout_ms")),
+    "parallel-syncs": _Option(partial(_set_number, "parallel_syncs")),
+    "quorum": _Option(partial(_set_number, "quorum")),
     "master-reboot-down-after-period": _REBOOT_DOWN_AFTER,
     "primary-reboot-down-after-period": _REBOOT_DOWN_AFTER,
     "master-loading-down-after-period": _LOADING_DOWN_AFTER,
@@ -347,7 +377,7 @@ _OPTIONS = {
     "protect-empty-restart": _Option(partial(_set_flag, "protect_empty_restart")),
     "trust-addresses": _Option(partial(_set_flag, "trust_addresses")),
     "check-lineage": _Option(partial(_set_flag, "check_lineage")),
-    "max-promotion-lag": _Option(partial(_set_number, "max_promotion_lag", 0)),
+    "max-promotion-lag": _Option(partial(_set_number, "max_promotion_lag")),
     "notification-script": _script_option("notification_script", "Notification"),
     "client-reconfig-script": _script_option("client_reconfig_script", "Client reconfiguration"),
     "auth-pass": _Option(partial(_set_text, "auth_pass"), is_secret=True),
@@ -373,6 +403,7 @@ def config_set(turn: Turn, order: ConfigSet) -> None:
 
 def checked_settings(words: Sequence[str]) -> dict[str, str | int | bool]:
     """The fields of ``Settings`` to change, with their values."""
+    _check_words(words, "SENTINEL CONFIG SET", 3)
     changes: dict[str, str | int | bool] = {}
     for at in range(0, len(words), 2):
         option = words[at]
@@ -404,7 +435,7 @@ def _yes_no(value: str) -> bool:
 
 def _port(value: str) -> int:
     port = integer(value)
-    if port is None or not 0 <= port <= MAX_PORT:
+    if port is None or not 0 <= port <= checks.PORT_MAX:
         raise _BadValueError(value)
     return port
 
@@ -414,6 +445,12 @@ def _loglevel(value: str) -> str:
         raise _BadValueError(value)
     return value.lower()
 
+
+SHARED_SETTINGS = (
+    *("resolve-hostnames", "announce-hostnames", "sentinel-user", "sentinel-pass"),
+    "raft-count-outsiders",
+)
+"""Those that all members of a Raft cluster have alike."""
 
 _SETTINGS: dict[str, tuple[str, Callable[[str], str | int | bool]]] = {
     "announce-ip": ("announce_ip", str),

@@ -15,6 +15,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from sentinel_py.core import fencing, ledger, snapshot
+from sentinel_py.core.checks import InvalidError
 from sentinel_py.core.messages import (
     Committed,
     Installed,
@@ -279,9 +280,7 @@ class Driver:
             self._notice("+rejected-entry", text)
             return
         self._applying = index
-        entry = ledger.decode(command)
-        if entry:
-            self._member.host.feed(Committed(index, *entry))
+        self._member.host.feed(Committed(index, *ledger.decode(command)))
         self._applying = None
 
     def note_fault(self, error: BaseException) -> None:
@@ -291,6 +290,16 @@ class Driver:
 
     def snapshot(self) -> bytes:
         return snapshot.dump(self._member.state)
+
+    def why_not(self, data: bytes) -> str:
+        try:
+            snapshot.read(data)
+        except InvalidError as error:
+            return str(error)
+        return ""
+
+    def snapshot_refused(self, index: int, why: str) -> None:
+        self._notice("+rejected-snapshot", f"{index} #{why}")
 
     def restore(self, index: int, data: bytes) -> None:
         self._member.host.feed(Installed(index, data))

@@ -22,7 +22,7 @@ from sentinel_py.raft.disk import Disk
 from sentinel_py.raft.election import Election
 from sentinel_py.raft.guarded import LAN, PROPOSALS_LIMIT, Core, Role, Timing
 from sentinel_py.raft.joining import Joining, Learner
-from sentinel_py.raft.journal import CompactionError, Journal
+from sentinel_py.raft.journal import CompactionError, Journal, JournalDamagedError
 from sentinel_py.raft.membership import REGULAR, Add, Change, change_in, command_of, is_id
 from sentinel_py.raft.proposals import REFUSED_REASON, Done, Outcome, Proposals
 from sentinel_py.raft.replication import Replication
@@ -56,6 +56,12 @@ class StateMachine(Protocol):
 
     def snapshot(self) -> bytes:
         """The state after the last command applied."""
+
+    def why_not(self, data: bytes) -> str:
+        """Return why this cannot be the state; empty if it can."""
+
+    def snapshot_refused(self, index: int, why: str) -> None:
+        """A leader's snapshot was refused for this reason; tell whom it concerns."""
 
     def restore(self, index: int, data: bytes) -> None:
         """Take over the state after the command with this index, whatever the state was."""
@@ -106,6 +112,7 @@ class Engine:
         self._transport = transport
         self._clock = clock
         self._journal = Journal(disk)
+        self._check_snapshot()
         self._core = core = Core(
             self._journal,
             apply=self._apply,
@@ -258,6 +265,12 @@ class Engine:
             match[self._joining.member] = core.match_index(self._joining.member)
         return match | {core.id: core.last.index}
 
+    def _check_snapshot(self) -> None:
+        """Refuse to start with a state that was written by a later version, or by nobody."""
+        snapshot = self._journal.snapshot
+        if snapshot.index > FIRST_INDEX and (why := self._machine.why_not(snapshot.state)):
+            raise JournalDamagedError(f"The snapshot in the journal makes no sense: {why}")
+
     # Steps
 
     def step(self) -> None:
@@ -353,9 +366,14 @@ class Engine:
         # What it raises ends the process: PySyncObj would apply it again in each tick.
         return self._machine.apply(index, command)
 
-    def _install(self, snapshot: Snapshot) -> None:
+    def _install(self, snapshot: Snapshot) -> bool:
+        """Take over a leader's snapshot; one that the machine refuses leaves all as it was."""
+        if why := self._machine.why_not(snapshot.state):
+            self._machine.snapshot_refused(snapshot.index, why)
+            return False
         self._core.install(snapshot)
         self._restore(snapshot)
+        return True
 
     def _promote(self, learner: Learner) -> None:
         done = self._proposals.begin(learner.done, self._core.now_ms)

@@ -11,7 +11,8 @@ import json
 from dataclasses import asdict, replace
 from enum import StrEnum
 
-from sentinel_py.raft import journal, records
+from sentinel_py.core import records
+from sentinel_py.raft import journal
 from sentinel_py.raft.addresses import is_address
 from sentinel_py.raft.disk import Disk
 from sentinel_py.storage import cause

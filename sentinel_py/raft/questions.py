@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from sentinel_py.raft import records
+from sentinel_py.core import records
 from sentinel_py.raft.addresses import is_address
 from sentinel_py.resp import ProtocolError
 from sentinel_py.values import dataclass

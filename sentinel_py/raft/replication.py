@@ -23,6 +23,9 @@ from sentinel_py.values import dataclass
 _RESEND_PAUSE_MS = 5
 """A follower that refuses again and again is not answered more often."""
 
+_REFUSED_PAUSE_MS = 5_000
+"""A leader whose snapshot says what cannot be is not asked for another one before that."""
+
 _SNAPSHOT_LIMIT = STATE_LIMIT + 1024 * 1024  # its last two entries and the members
 
 
@@ -44,13 +47,14 @@ class Replication:
         send: Callable[[str, Message], None],
         *,
         acknowledged: Callable[[str, int], None],
-        install: Callable[[Snapshot], None],
+        install: Callable[[Snapshot], bool],
     ) -> None:
         self._core = core
         self._send = send
         self._acknowledged = acknowledged
         self._install = install
         self._transfer: _Transfer | None = None
+        self._refused_until = 0  # no snapshot is wanted before that
         self._sequence = 0
         self._search_from: dict[str, int] = {}  # the answers that count for each follower
         self._resend_at = 0
@@ -71,7 +75,8 @@ class Replication:
         hint = self._parts_at(previous, message["prevLogTerm"])
         if hint is not None:
             self._follow(peer, message, commit_index=0)
-            self._answer(peer, message, hint, success=False)
+            if self._core.now_ms >= self._refused_until:
+                self._answer(peer, message, hint, success=False)
             return
         matched = max(previous + len(entries), self._core.journal.snapshot.index)
         missing = self._missing(entries)
@@ -145,6 +150,8 @@ class Replication:
         # not know that we have it.
         self._follow(peer, message, commit_index=0)
         data, is_first, is_last = message["serialized"]
+        if self._core.now_ms < self._refused_until:
+            return
         if is_first:
             self._transfer = _Transfer(peer, message["term"], bytearray())
         transfer = self._transfer
@@ -162,8 +169,9 @@ class Replication:
             snapshot = snapshots.decode(data)
         except SnapshotError:
             return  # the leader sends it again when we refuse what comes next
-        if not self._has(snapshot.last):
-            self._install(snapshot)
+        if not self._has(snapshot.last) and not self._install(snapshot):
+            self._refused_until = self._core.now_ms + _REFUSED_PAUSE_MS
+            return
         self._answer(peer, message, snapshot.index + 1, success=True)
 
     def _has(self, entry: Entry) -> bool:

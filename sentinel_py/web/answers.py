@@ -15,6 +15,7 @@ from typing import Protocol
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from sentinel_py.core import checks
 from sentinel_py.core.messages import Order, Refused
 from sentinel_py.core.model import State
 from sentinel_py.node import Outcome
@@ -157,10 +158,13 @@ async def read_object(request: web.Request) -> Object:
     """The body, which has to be a JSON object; an empty one has no members."""
     try:
         value = json.loads(await read_body(request) or b"{}")
+        text = json.dumps(value, ensure_ascii=False)
     except (ValueError, RecursionError):
         raise Problem(400, "The body is not JSON") from None
     if not isinstance(value, dict):
         raise Problem(400, "The body is not a JSON object")
+    if not checks.is_storable(text):
+        raise Problem(400, "The body has half of a surrogate pair, which no file can hold")
     return value
 
 

@@ -85,6 +85,9 @@ class Machine:
         self.world.counts["compactions"] += 1
         return repr(self.entries).encode()
 
+    def why_not(self, _data):
+        return ""
+
     def restore(self, index, data):
         self.world.counts["restores"] += 1
         entries = ast.literal_eval(data.decode())

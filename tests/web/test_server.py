@@ -205,3 +205,32 @@ async def test_without_a_history_there_is_no_page(tmp_path):
     async with running(tmp_path, "sentinel event-history 0") as port, client(port) as ask:
         status, _, value = await ask("/history")
         assert (status, "event-history" in value["error"]) == (404, True)
+
+
+# What no file can hold ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("post", "", {"name": "a\ud800", "host": HOST, "port": 1, "quorum": 1}),
+        (
+            "post",
+            "",
+            {"name": "x", "host": HOST, "port": 1, "quorum": 1, "options": {"a\udfff": 1}},
+        ),
+        ("patch", "/m0", {"auth-pass": "a\udc00\ud800"}),
+        ("patch", "/m0", {"auth-pass": "a\nsentinel monitor x 127.0.0.1 1 1"}),
+        ("post", "", {"name": "-x", "host": HOST, "port": 1, "quorum": 1}),
+        ("post", "", {"name": "a\tb", "host": HOST, "port": 1, "quorum": 1}),
+    ],
+)
+async def test_what_cannot_be_kept_is_refused(tmp_path, method, path, body):
+    """JSON can say lone surrogates; with one in the state, no save would work again."""
+    lines = [*MASTERS, f"sentinel http-token {TOKEN}"]
+    async with running(tmp_path, *lines) as port, client(port, token=TOKEN) as ask:
+        async with ask.session.request(method, f"/api/v1/masters{path}", json=body) as answer:
+            assert answer.status == 400
+            assert list(await answer.json()) == ["error"]
+        _, _, seen = await ask("/api/v1/masters")
+        assert [master["name"] for master in seen["masters"]] == ["m0", "m1", "m2"]
