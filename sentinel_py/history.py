@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, takewhile
 from typing import Protocol
 
-from sentinel_py.core import chronicle
+from sentinel_py.core import chronicle, ledger
 from sentinel_py.core.messages import Input, Level, Note, Notice
 from sentinel_py.core.model import Event, State
 
@@ -26,8 +26,8 @@ FLUSH_MS = 300
 BATCH_MAX = 100
 """Events in one entry: about 12 KB, which delay no claim behind them."""
 
-BATCH_BYTES = 32 * 1024
-"""Half of what an entry may have, in case all of them are long."""
+BATCH_BYTES = ledger.ENTRY_MAX_BYTES // 2
+"""As they stand in the entry; one alone has less than that."""
 
 PENDING_MAX = 2_000
 """Events that wait to be written down; of 1,000 masters lost at once, the first."""
@@ -91,7 +91,8 @@ class Chronicler:
             return
         if not notice.master and notice.name not in _OF_THE_CLUSTER:
             return
-        event = Event(0, self._now(), notice.name, notice.text, notice.master)
+        text = chronicle.clipped(notice.text)
+        event = Event(0, self._now(), notice.name, text, notice.master)
         for listener in self._listeners:
             listener.seen(event)
         if self._state.settings.event_history and not self._is_known(event):
@@ -191,7 +192,7 @@ class Chronicler:
         batch: list[Event] = []
         left = BATCH_BYTES
         for event in islice(self._pending, min(BATCH_MAX, self._state.settings.event_history)):
-            left -= len(event.text) + len(event.master)
+            left -= chronicle.size_of(event)
             if batch and left < 0:
                 break
             batch.append(event)

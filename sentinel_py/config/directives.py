@@ -13,7 +13,7 @@ from sentinel_py.config.config import Origin, Statement
 from sentinel_py.config.lines import DirectiveError, Line, key_of
 from sentinel_py.config.loading import Loading, Rule, atoi, epoch_of, port_of
 from sentinel_py.config.words import directive, host_and_port, word_of
-from sentinel_py.core import checks, members, overrides, roster
+from sentinel_py.core import checks, members, overrides, own_scripts, roster
 from sentinel_py.core.model import (
     Address,
     OptionValue,
@@ -70,9 +70,11 @@ def _turn(statement: Statement) -> int:
         # The file's own lines know where a master went; other files and options may be older.
         return 1 if statement.origin is Origin.FILE else 2
     # What is shared comes before what this sentinel has otherwise.
-    if name == "known-member":
-        return 5  # what it is about has its own line
-    return 4 if name in ("known-slave", "local-override") else 3
+    return _LATER.get(name, 3)
+
+
+# Each is about what another line says.
+_LATER = {"raft-script": 4, "known-slave": 5, "local-override": 5, "known-member": 6}
 
 
 def _setting(attribute: str, read: Callable[[str], object]) -> Rule:
@@ -175,6 +177,17 @@ def _option(attribute: str, read: Callable[[str], object]) -> Rule:
     return rule
 
 
+def _own_script(attribute: str, read: Callable[[str], OptionValue]) -> Rule:
+    """What this sentinel's own file names; what the members have in common may be another one."""
+
+    def rule(loading: Loading, args: Sequence[str]) -> None:
+        master, path = loading.master(args[0]), str(read(args[1]))
+        setattr(master.options, attribute, path)
+        master.own_scripts[attribute] = path
+
+    return rule
+
+
 def _local_override(loading: Loading, args: Sequence[str]) -> None:
     """What SENTINEL SET LOCAL has set; an empty text says that the option is not set here."""
     master, name, word = loading.master(args[0]), args[1].lower(), args[2]
@@ -246,6 +259,7 @@ _OPTIONS = (
     _Option("max-promotion-lag", "max_promotion_lag", _not_negative),
     _Option("trust-addresses", "trust_addresses", _yes_no("trust-addresses")),
 )
+_SCRIPTS = [option for option in _OPTIONS if option.name in own_scripts.FIELDS]
 _READERS: dict[str, Callable[[str], OptionValue]] = {
     "quorum": _quorum,
     **{option.attribute: option.read for option in _OPTIONS},
@@ -285,6 +299,7 @@ _RULES: dict[tuple[str, int], Rule] = {
     **{(name, 1): rule for name, rule in _GLOBALS.items()},
     ("monitor", 4): _monitor,
     **{(option.name, 2): _option(option.attribute, option.read) for option in _OPTIONS},
+    **{(option.name, 2): _own_script(option.attribute, option.read) for option in _SCRIPTS},
     ("primary-reboot-down-after-period", 2): _option("reboot_down_after_ms", _not_negative),
     ("primary-loading-down-after-period", 2): _option("loading_down_after_ms", _not_negative),
     ("local-override", 3): _local_override,
@@ -300,9 +315,12 @@ KEYS = frozenset(key_of(("sentinel", name)) for name in (*_LISTS, *(name for nam
 """What the lines of `render` replace in an old file."""
 PER_MASTER = frozenset(key_of(("sentinel", name)) for name, _ in _RULES if name not in _GLOBALS)
 SHARED = frozenset(
-    f"sentinel {name}" for name in ("monitor", "rename-command", *(it.name for it in _OPTIONS))
+    f"sentinel {name}"
+    for name in ("monitor", "rename-command", *(it.name for it in _OPTIONS))
+    if name not in own_scripts.FIELDS
 )
-"""What the members of a Raft cluster have in common."""
+"""What the members of a Raft cluster have in common. Of scripts, each file says what may run."""
+
 # What need not be written. SENTINEL DEBUG changes defaults for this run, and not for the next one.
 _DEFAULT_SETTINGS = Settings()
 _DEFAULT_OPTIONS = roster.default_options(State(myid=""), quorum=1)
@@ -324,9 +342,8 @@ def _masters(state: State) -> Iterator[Line]:
         name, options = master.name, master.shared
         host = _monitored_host(state, master.address)
         yield directive("monitor", name, host, master.address.port, options.quorum)
-        for option, value, default in zip(
-            _OPTIONS, _option_values(options), _DEFAULTS, strict=True
-        ):
+        values = _option_values(own_scripts.as_named(master))
+        for option, value, default in zip(_OPTIONS, values, _DEFAULTS, strict=True):
             if value != default:
                 yield directive(option.name, name, word_of(value))
         yield from learned.history(state, master)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 
-from sentinel_py.config.lines import Line, commented, key_of
+from sentinel_py.config.lines import DirectiveError, Line, commented, key_of
 from sentinel_py.config.loading import Loading, Rule, epoch_of, number_of
 from sentinel_py.config.words import directive, host_and_port, word_of
-from sentinel_py.core import identity, lineage, roster
+from sentinel_py.core import identity, lineage, own_scripts, roster
 from sentinel_py.core.model import DataNode, Dataset, Lineage, Mandate, Master, State
 from sentinel_py.core.turn import master_of
 
@@ -101,6 +101,14 @@ def _raft_failover(loading: Loading, args: Sequence[str]) -> None:
     master.mandate = Mandate(epoch, leader, forced, chosen, switched)
 
 
+def _raft_script(loading: Loading, args: Sequence[str]) -> None:
+    """The script that the members have in common; whether it runs here, our own lines say."""
+    name, option, path = args
+    if option not in own_scripts.FIELDS:
+        raise DirectiveError(f"{option} is no option that names a script.")
+    setattr(loading.master(name).options, own_scripts.FIELDS[option], path or None)
+
+
 def _leader_epoch(loading: Loading, args: Sequence[str]) -> None:
     loading.master(args[0]).leader_epoch = epoch_of(args[1])
 
@@ -112,6 +120,7 @@ RULES: dict[tuple[str, int], Rule] = {
     ("known-ancestors", 2): _known_ancestors,
     ("raft-admitted", 4): _raft_admitted,
     ("raft-master", 1): _raft_master,
+    ("raft-script", 3): _raft_script,
     ("raft-failover", 5): _raft_failover,
     ("raft-failover", 7): _raft_failover,
     ("leader-epoch", 2): _leader_epoch,
@@ -133,6 +142,7 @@ def history(state: State, master: Master) -> Iterator[Line]:
     name = master.name
     yield directive("config-epoch", name, master.config_epoch)
     yield directive("leader-epoch", name, master.leader_epoch)
+    yield from _scripts(state, master)
     yield from _replicated(state, master)
     if master.lineage and lineage.is_kept(state, master):
         yield directive("known-lineage", name, *astuple(master.lineage))
@@ -163,6 +173,15 @@ def _member(state: State, node: DataNode, kept: Dataset) -> Line:
     ways = (word_of(kept.has_aof), word_of(kept.keeps_ids), kept.started_as)
     ids = (node.member_run_id, kept.replid, kept.replid2, kept.offset, keys)
     return directive("known-member", master_of(node).name, *where, *ids, *ways)
+
+
+def _scripts(state: State, master: Master) -> Iterator[Line]:
+    """Which scripts a master has, where the lines of our own file do not say it."""
+    is_shared = state.raft is not None and master.is_replicated
+    for option, field in own_scripts.FIELDS.items():
+        path, own = getattr(master.shared, field) or "", master.own_scripts.get(field, "")
+        if path != own or (is_shared and path):
+            yield directive("raft-script", master.name, option, path)
 
 
 def _replicated(state: State, master: Master) -> Iterator[Line]:

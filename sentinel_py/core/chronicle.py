@@ -8,6 +8,7 @@ snapshot and its journal, whatever of these the file stands for already.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, field, fields
 from itertools import islice
@@ -37,6 +38,12 @@ EVENTS_MAX = 1_000_000
 _FIELDS = 4
 
 
+EVENT_MAX_BYTES = 8 * 1024
+"""The text of an event in an entry. A name of a master may come on top of it."""
+
+_CHARACTER_BYTES = 12  # in JSON, at most
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """The history as a snapshot has it."""
@@ -44,6 +51,18 @@ class Kept:
     last_id: int = 0
     events: tuple[Event, ...] = ()
     delivered: dict[str, int] = field(default_factory=dict)
+
+
+def clipped(text: str) -> str:
+    """Return a text as the history keeps it: what is too long for an entry has its end cut off."""
+    if len(json.dumps(text)) <= EVENT_MAX_BYTES:
+        return text
+    return text[: EVENT_MAX_BYTES // _CHARACTER_BYTES] + "..."
+
+
+def size_of(event: Event) -> int:
+    """Return how many bytes an event takes in an entry, at most."""
+    return sum(len(json.dumps(it)) for it in (event.name, event.text, event.master)) + 32
 
 
 def record(events: Iterable[Event]) -> Record:

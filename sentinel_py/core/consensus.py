@@ -24,6 +24,7 @@ from sentinel_py.core import (
     members,
     orders,
     places,
+    sharing,
     snapshot,
 )
 from sentinel_py.core.checks import InvalidError
@@ -113,6 +114,7 @@ def committed(turn: Turn, event: Committed) -> None:
     raft.applied = event.index
     turn.is_from_log = True
     ticket = raft.tickets.pop(event.entry_id, 0)
+    ours = [it for it in turn.state.masters.values() if it.adoption == event.entry_id]
     _forget_proposal(turn, event.entry_id)
     why = entry_checks.why_not(entry)
     try:
@@ -123,6 +125,8 @@ def committed(turn: Turn, event: Committed) -> None:
     if why:
         _reject(turn, event, why)
         turn.answer(ticket, Refused(f"The Raft cluster does not take it: {why}"))
+        for master in ours:
+            sharing.leave_unshared(turn, master, why)
     _confirm_lead(turn, event.entry_id)
     turn.save()
 
@@ -190,7 +194,8 @@ def view_changed(turn: Turn, view: RaftView) -> None:
     elif not raft.leads and raft.lead_entry is None:
         raft.lead_entry = _ask_for_lead(turn)
     if view.leader is not None and view.has_majority:
-        _share_masters(turn)
+        for master, entry in sharing.unshared(turn):
+            master.adoption = propose(turn, entry)
         _raise_floor(turn, raft)
 
 
@@ -270,15 +275,6 @@ def _lay_down(turn: Turn, master: Master) -> None:
         turn.log(Level.NOTICE, f"The failover of {master.name} is left to the next Raft leader")
         failover.leave(turn, master)
     election.check_odown(turn, master)
-
-
-def _share_masters(turn: Turn) -> None:
-    """Bring masters that only this sentinel's file knows into the log, once."""
-    if not turn.state.settings.replicate_config:
-        return
-    for master in turn.state.masters.values():
-        if not master.is_replicated and master.adoption is None:
-            master.adoption = propose(turn, Command("adopt", (snapshot.describe(master),)))
 
 
 # Failover ----------------------------------------------------------------------------------------
@@ -490,6 +486,7 @@ def _order_set(turn: Turn, given: SetOptions) -> None:
             propose(turn, Command("set", (given.name, *words)), ticket)
         if refusal:
             raise refusal
+
 
 def _order_config(turn: Turn, given: ConfigSet) -> bool:
     """Shared parameters go into the log; with others in the same order, those apply here first."""

@@ -7,7 +7,7 @@ code that decides (``detector``, ``election``, ``choice``) would find so at the 
 
 from __future__ import annotations
 
-from sentinel_py.core import choice, identity, members, saving
+from sentinel_py.core import choice, identity, members, own_scripts, saving
 from sentinel_py.core.model import (
     DataNode,
     Failover,
@@ -46,6 +46,8 @@ def conditions(state: State, master: Master, now: int) -> list[Condition]:
         _replica(state, master, now),
         *([_refused(master)] if any(it.refusals for it in master.data_nodes()) else []),
         *_strangers(state, master, now),
+        *_scripts(state, master),
+        *_unshared(master),
         _failover(state, master, now),
     ]
 
@@ -160,6 +162,25 @@ def _strangers(state: State, master: Master, now: int) -> list[Condition]:
     value = ", ".join(f"{name} {reason}" for name, reason in reasons)
     meaning = f"Told nothing, not promoted. If it belongs here: {identity.way_out(foreign[0])}."
     return [Condition("foreign", value, True, meaning)]
+
+
+def _scripts(state: State, master: Master) -> list[Condition]:
+    denied = own_scripts.denied(state, master)
+    if not denied:
+        return []
+    value = ", ".join(f"{name} {path}" for name, path in denied.items())
+    meaning = (
+        "Not run here: name it in this sentinel's own file, or set deny-scripts-reconfig no there."
+    )
+    return [Condition("scripts", value, True, meaning)]
+
+
+def _unshared(master: Master) -> list[Condition]:
+    why = master.unshared[1]
+    if not why or master.is_replicated:
+        return []
+    meaning = "The Raft cluster refuses this master, so this Sentinel alone watches it."
+    return [Condition("shared", why, False, meaning)]
 
 
 def why_unfit(state: State, replica: Replica, now: int) -> str:

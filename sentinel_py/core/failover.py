@@ -17,6 +17,7 @@ from sentinel_py.core import (
     identity,
     lineage,
     members,
+    own_scripts,
     requests,
     roster,
 )
@@ -444,8 +445,7 @@ def switch(turn: Turn, master: Master, address: Address, *, as_leader: bool) -> 
     old = master.address
     text = f"{master.name} {state.shown(old)} {old.port} {state.shown(address)} {address.port}"
     turn.notice(Level.WARNING, "+switch-master", text=text, cause=master)
-    if master.options.client_reconfig_script:
-        _run_reconfig_script(turn, master, address, as_leader=as_leader)
+    _run_reconfig_script(turn, master, address, as_leader=as_leader)
     successor = master.replica_at(address) or roster.add_replica(state, turn.now, master, address)
     data = master.dataset
     is_paused = catchup.is_on(turn, master.failover)
@@ -474,8 +474,9 @@ def switch(turn: Turn, master: Master, address: Address, *, as_leader: bool) -> 
 
 
 def _run_reconfig_script(turn: Turn, master: Master, address: Address, *, as_leader: bool) -> None:
-    script = master.options.client_reconfig_script
-    assert script is not None
+    script = own_scripts.to_run(turn.state, master, "client_reconfig_script")
+    if script is None:
+        return
     old = master.address
     turn.run_script(
         script,

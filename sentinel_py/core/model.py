@@ -363,6 +363,9 @@ class Master(DataNode):
     options: Options = field(kw_only=True)  # in effect here
     shared: Options = field(init=False)  # the same, before any overrides
     overrides: dict[str, OptionValue] = field(default_factory=dict)  # by field of Options
+    own_scripts: dict[str, str] = field(default_factory=dict)  # whose paths our own file names
+    unshared: tuple[str, str] = "", ""  # its record that the Raft log does not take, and why
+    told_scripts: dict[str, str] = field(default_factory=dict)  # said not to be run, by option
     config_epoch: int = 0
     named: dict[str, NamedSwitch] = field(default_factory=dict)  # by ip and port
     disbelieved: str = ""  # the last place that was named, and said not to be believed

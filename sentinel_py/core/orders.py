@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from sentinel_py.core import checks, foreign, lineage, members, overrides
+from sentinel_py.core import checks, foreign, lineage, members, overrides, own_scripts
 from sentinel_py.core.messages import (
     Admit,
     ConfigSet,
@@ -248,6 +248,8 @@ def _set_one(turn: Turn, master: Master, words: Sequence[str]) -> int:
     if not turn.is_from_log:
         # This sentinel's own and latest word: an override must not stand in its way.
         master.overrides.pop(overrides.FIELDS.get(words[0].lower(), ""), None)
+    if not turn.is_from_log:
+        own_scripts.name_own(master, shared)
     overrides.share(turn, master, shared)
     turn.notice(Level.WARNING, "+set", master, shown)
     turn.save()

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sentinel_py.core import own_scripts
+from sentinel_py.core.messages import Level
 from sentinel_py.core.model import Master, Options, OptionValue
 from sentinel_py.core.turn import Turn
 
@@ -51,6 +53,17 @@ def _take_effect(turn: Turn, master: Master) -> None:
             turn.close_links(node)
     for instance in master.instances():
         turn.touch(instance)
+    say_denied_scripts(turn, master)
+
+
+def say_denied_scripts(turn: Turn, master: Master) -> None:
+    """Say once of each path that another member has named that it is not run here."""
+    denied = own_scripts.denied(turn.state, master)
+    for name, path in denied.items():
+        if master.told_scripts.get(name) != path:
+            text = f"#{name} {path} is not run: this sentinel's own file does not name it"
+            turn.notice(Level.WARNING, "+script-denied", master, text)
+    master.told_scripts = denied
 
 
 def in_effect(master: Master) -> Options:

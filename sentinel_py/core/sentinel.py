@@ -18,6 +18,7 @@ from sentinel_py.core import (
     info,
     leave,
     orders,
+    overrides,
     refusals,
     roster,
     saving,
@@ -98,6 +99,7 @@ class Sentinel:
         for master in self.state.masters.values():
             quorum = f"quorum {master.options.quorum}"
             turn.notice(Level.WARNING, "+monitor", master, quorum)
+            overrides.say_denied_scripts(turn, master)
             for instance in master.instances():
                 turn.touch(instance)
         return self._settle(turn)

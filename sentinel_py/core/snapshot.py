@@ -63,7 +63,7 @@ class SharedSettings:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a snapshot says. ``alone`` are failovers of masters that each member watches by itself."""
+    """What a snapshot says; ``alone`` are failovers of masters that a member watches by itself."""
 
     version: int
     epoch: int
@@ -200,7 +200,7 @@ def _check_admitted(admitted: dict[str, str]) -> None:
 
 
 def install(turn: Turn, event: Installed) -> None:
-    """Take over a snapshot: what it lacks is removed. One that is not as it should be is not taken."""
+    """Take over a snapshot: what it lacks is removed. One with anything wrong is not taken."""
     raft = turn.state.raft
     assert raft is not None
     try:
@@ -254,6 +254,7 @@ def _take_over(turn: Turn, record: MasterRecord) -> None:
         master = roster.add_master(state, turn.now, record.name, record.address, record.options)
         master.config_epoch = record.config_epoch
         turn.notice(Level.WARNING, "+monitor", master, f"quorum {record.options.quorum}")
+        overrides.say_denied_scripts(turn, master)
         members.list_all(turn, master)
     else:
         overrides.share(turn, master, record.options)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from sentinel_py.core import own_scripts
 from sentinel_py.core.messages import (
     Answer,
     Close,
@@ -136,7 +137,7 @@ class Turn:
             text = f"{subject} {text}" if text else subject
             cause = master_of(instance)
         if cause is not None and level is Level.WARNING:
-            script = cause.options.notification_script
+            script = own_scripts.to_run(self.state, cause, "notification_script")
         about = cause.name if cause is not None else ""
         self.effects.append(Notice(level, name, text, script, about))
 

@@ -58,6 +58,7 @@ def test_names(name):
 
 @pytest.mark.parametrize("name", ["-x", "--", "a\nb", "\x7f", "\ud800", "x" * 4097, "é" * 2049])
 def test_bad_names(name):
+    """Options of programs, what is no text, and what is too long."""
     assert is_refused(checks.check_name, name)
 
 
@@ -92,4 +93,5 @@ def test_addresses(address):
     ],
 )
 def test_bad_addresses(address):
+    """What nobody can connect to, or what is not what it says to be."""
     assert is_refused(checks.check_address, address)

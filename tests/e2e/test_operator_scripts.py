@@ -4,9 +4,19 @@ from collections import Counter
 
 import pytest
 
-from sentinel_py.local import HOST, eventually
+from sentinel_py.local import HOST, eventually, raft_peers, wait_ready
 
-from .group import NAME, new_master, settle, start_cluster, start_sentinels, watch
+from .group import (
+    NAME,
+    ask,
+    master_row,
+    new_master,
+    settle,
+    start_cluster,
+    start_sentinels,
+    watch,
+)
+from .members import leader_of
 
 # Each run appends its arguments as one line; the order of lines is the order of the runs' ends.
 SCRIPT = '#!/bin/sh\necho "$*" >> "$0.runs"\n'
@@ -78,3 +88,36 @@ def test_scripts_run_in_a_failover(scripted, listen):
 def warnings(listener):
     """What subscribers have heard and the script has to be told, too."""
     return Counter(f"{name} {text}" for name, text in listener.heard() if name not in SILENT)
+
+
+def test_a_member_runs_what_its_own_file_names(sandbox):
+    """A path that came by the log is kept by all; who does not allow it never runs it."""
+    cluster = start_cluster(sandbox, replicas=1)
+    script = Script(sandbox.folder, "reconfigure")
+    allowed = (["sentinel deny-scripts-reconfig no"], [], [])
+    ports = [sandbox.port() for _ in allowed]
+    members = [
+        sandbox.sentinel([*watch(cluster), raft_peers(ports), *extra], port=port)
+        for port, extra in zip(ports, allowed, strict=True)
+    ]
+    wait_ready(members)
+    leader_of(members)
+    settle(members, cluster)
+    words = ("SENTINEL", "SET", NAME, "client-reconfig-script", str(script.path))
+    assert ask(members[0], *words) == "OK"
+    for member in members:
+        eventually(lambda it=member: master_row(it)["client-reconfig-script"] == str(script.path))
+    denied = f"+script-denied master {NAME} "
+    for member in members[1:]:
+        eventually(lambda it=member: denied in it.log, what=denied)
+        member.kill()
+        member.start()
+    wait_ready(members)
+    leader_of(members)
+    settle(members, cluster)
+    assert "scripts" in str(ask(members[1], "SENTINEL", "EXPLAIN", NAME))
+    cluster.master.kill()
+    new_master(members, cluster.master)
+    eventually(script.runs)
+    assert [one.log.count(denied) for one in members] == [0, 2, 2]
+    assert len(script.runs()) == 1

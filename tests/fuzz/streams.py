@@ -1,6 +1,6 @@
 """Bytes of a connection, which arrive in chunks of any size, and mean the same however they do."""
 
-from sentinel_py.core import ledger
+from sentinel_py.core import entry_checks, ledger
 from sentinel_py.core.ledger import Claim, Command
 from sentinel_py.links import ReplyReader
 from sentinel_py.raft import codec, questions
@@ -120,8 +120,13 @@ def _read_message(payload):
         return
     assert codec.encode(message) == payload
     for command, _, _ in message.get("entries", []):
-        if command[:1] == REGULAR and (entry := ledger.decode(command[1:])):
-            assert ledger.decode(ledger.encode(*entry)) == entry
+        if command[:1] == REGULAR:
+            entry_id, entry = ledger.decode(command[1:])
+            why = entry_checks.why_not(entry)
+            if not isinstance(entry, ledger.Unreadable):
+                assert ledger.decode(ledger.encode(entry_id, entry)) == (entry_id, entry)
+            else:
+                assert why
 
 
 def _read_question(payload):

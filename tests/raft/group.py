@@ -20,6 +20,7 @@ class Machine:
         self.entries = []
         self.history = []  # also what a snapshot made it forget
         self.restored = []
+        self.refuses, self.refused = "", []
 
     def apply(self, index, command):
         self.history.append(command)
@@ -30,7 +31,10 @@ class Machine:
         return repr(self.entries).encode()
 
     def why_not(self, _data):
-        return ""
+        return self.refuses
+
+    def snapshot_refused(self, index, why):
+        self.refused.append((index, why))
 
     def restore(self, index, data):
         self.restored.append(index)

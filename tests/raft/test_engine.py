@@ -323,6 +323,25 @@ def test_a_member_far_behind_gets_a_snapshot(group, compacting):
     assert group.machines[other].entries == group.machines[leader].entries
 
 
+def test_a_snapshot_that_the_machine_refuses(group, compacting):
+    """It is told at intervals, and nothing of it is taken over; a good one is, later."""
+    leader = group.leader()
+    other = others_than(group, leader)[0]
+    group.stop(other)
+    for number in range(25):
+        group.commit(leader, b"%d" % number)
+    group.restart(other)
+    machine = group.machines[other]
+    machine.refuses = "nonsense"
+    group.until(lambda: len(machine.refused) == 2, ms=15_000)
+    assert {why for _, why in machine.refused} == {"nonsense"}
+    assert not machine.restored
+    assert not machine.entries
+    machine.refuses = ""
+    group.until(group.has_converged, ms=15_000)
+    assert machine.entries == group.machines[leader].entries
+
+
 def test_a_journal_is_compacted_by_bytes(group, monkeypatch):
     """Few long commands make a long journal, too."""
     monkeypatch.setattr(engines, "COMPACT_BYTES", 10_000)
