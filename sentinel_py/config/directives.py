@@ -13,7 +13,7 @@ from sentinel_py.config.config import Origin, Statement
 from sentinel_py.config.lines import DirectiveError, Line, key_of
 from sentinel_py.config.loading import Loading, Rule, atoi, epoch_of, port_of
 from sentinel_py.config.words import directive, host_and_port, word_of
-from sentinel_py.core import checks, members, overrides, own_scripts, roster
+from sentinel_py.core import checks, members, overrides, own_scripts, repeats, roster
 from sentinel_py.core.model import (
     Address,
     OptionValue,
@@ -142,6 +142,14 @@ def _current_epoch(loading: Loading, args: Sequence[str]) -> None:
 def _raft_applied(loading: Loading, args: Sequence[str]) -> None:
     """The index of the Raft log that this file stands for; earlier entries are in it."""
     loading.state.raft_applied = epoch_of(args[0])
+
+
+def _raft_orders(loading: Loading, args: Sequence[str]) -> None:
+    """The latest orders that the log has carried out: one of them may come a second time."""
+    try:
+        loading.state.recent_orders = repeats.read(args[0].split(","))
+    except ValueError as error:
+        raise DirectiveError(f"{error}.") from None
 
 
 def _monitor(loading: Loading, args: Sequence[str]) -> None:
@@ -286,6 +294,7 @@ _GLOBALS: dict[str, Rule] = {
     "raft-self": _setting("raft_self", _raft_address),
     "raft-secret": _setting("raft_secret", str),
     "raft-applied": _raft_applied,
+    "raft-orders": _raft_orders,
     "event-history": _setting("event_history", webhooks.history_limit),
     "webhook-per-node": _setting("webhook_per_node", _yes_no("webhook-per-node option")),
     "http-port": _setting("http_port", port_of),
@@ -377,6 +386,8 @@ def _tail(state: State) -> Iterator[Line]:
         # While it catches up, the file stands for what it stood for: masters move at the end.
         is_settled = members.is_in_cluster(state)
         yield directive("raft-applied", state.raft.applied if is_settled else state.raft_applied)
+        if state.recent_orders:
+            yield directive("raft-orders", ",".join(map(repeats.shown, state.recent_orders)))
 
 
 def _http(settings: Settings) -> Iterator[Line]:

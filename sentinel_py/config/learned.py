@@ -132,7 +132,13 @@ RULES: dict[tuple[str, int], Rule] = {
 }
 KEYS = frozenset(
     key_of(("sentinel", name))
-    for name in ("myid", "current-epoch", "raft-applied", *(name for name, _ in RULES))
+    for name in (
+        "myid",
+        "current-epoch",
+        "raft-applied",
+        "raft-orders",
+        *(name for name, _ in RULES),
+    )
 )
 """What a sentinel finds out by itself, and then knows better than its operator."""
 

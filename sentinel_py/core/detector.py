@@ -13,6 +13,7 @@ from sentinel_py.core import (
     election,
     failover,
     fencing,
+    former,
     lineage,
     refusals,
     requests,
@@ -417,6 +418,7 @@ def _enter_sdown(turn: Turn, instance: Instance) -> None:
     instance.down_at = turn.now
     turn.notice(Level.WARNING, "+sdown", instance)
     if isinstance(instance, Master):
+        former.bring_back(turn, instance)
         requests.refresh_replicas(turn, instance)
         election.ask_peers(turn, instance, apart_ms=0)
         election.check_odown(turn, instance)

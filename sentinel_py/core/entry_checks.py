@@ -25,7 +25,7 @@ from sentinel_py.core.ledger import (
     Unreadable,
 )
 from sentinel_py.core.messages import Refused
-from sentinel_py.core.model import Address
+from sentinel_py.core.model import MAX_EPOCH, Address
 
 
 def why_not(entry: Entry | Unreadable) -> str:
@@ -66,6 +66,7 @@ def _check_step(name: str, epoch: int) -> None:
 def _check_command(entry: Command) -> None:
     if entry.order not in COMMANDS:
         raise InvalidError(f"the order {entry.order[:32]!r} is not known")
+    checks.check_number(entry.seen, "an index", 0, MAX_EPOCH)
     counts, check = COMMANDS[entry.order]
     if len(entry.words) not in counts:
         raise InvalidError(f"the order {entry.order} has {len(entry.words)} arguments")

@@ -76,6 +76,7 @@ class Command:
 
     order: str
     words: tuple[str, ...]
+    seen: int = 0  # what its proposer had applied, for an order that tools repeat
 
 
 @dataclass(frozen=True, slots=True)

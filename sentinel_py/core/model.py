@@ -13,6 +13,7 @@ from dataclasses import field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from sentinel_py.core.past import FormerMaster, HeardOrder, RecentOrder
 from sentinel_py.values import dataclass
 
 if TYPE_CHECKING:
@@ -379,6 +380,7 @@ class Master(DataNode):
     loading_at: int | None = None  # since when it answers that it is loading
     lineage: Lineage | None = None
     ancestors: list[str] = field(default_factory=list)  # its replication ids, oldest first
+    former_replicas: tuple[Address, ...] = ()  # before it was reset or monitored, and is unread
     admitted: dict[str, str] = field(default_factory=dict)  # by address, whose data may go
     emptied_at: int | None = None  # since when it is seen to have come back empty
     rescue_at: int = 0  # no attempt to save its data before this time
@@ -545,6 +547,7 @@ class Raft:
     applied: int = 0
     proposals: int = 0
     tickets: dict[str, int] = field(default_factory=dict)
+    heard_orders: list[HeardOrder] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -565,6 +568,8 @@ class State:
     asks_leave: bool = False  # before a failover, the program around us is asked
     raft: Raft | None = None
     raft_applied: int = 0  # the log index that the config file stands for, when it was read
+    recent_orders: list[RecentOrder] = field(default_factory=list)  # by the Raft log
+    former: dict[str, FormerMaster] = field(default_factory=dict)  # removed a moment ago, by name
     namesakes: list[str] = field(default_factory=list)  # where else our id was heard from
     echoes: set[str] = field(default_factory=set)  # hellos of ours that came back; only looked up
     tilt_at: int | None = None

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from sentinel_py.core import checks, foreign, lineage, members, overrides, own_scripts
+from sentinel_py.core import checks, foreign, former, lineage, members, overrides, own_scripts
 from sentinel_py.core.messages import (
     Admit,
     ConfigSet,
@@ -97,7 +97,8 @@ def monitored_address(turn: Turn, order: Monitor) -> Address | None:
         return None
     if address is None:
         raise Refused("Invalid IP address or hostname specified")
-    _check_new(turn, order.name, address)
+    if not 0 <= address.port <= checks.PORT_MAX:
+        raise Refused("Invalid port number.")
     return address
 
 
@@ -118,9 +119,8 @@ def _check_numbers(order: Monitor) -> None:
         raise Refused("Quorum must be 1 or greater.")
 
 
-def _check_new(turn: Turn, name: str, address: Address) -> None:
-    if not 0 <= address.port <= checks.PORT_MAX:
-        raise Refused("Invalid port number.")
+def check_new(turn: Turn, name: str) -> None:
+    """Refuse a master whose name is taken."""
     if name in turn.state.masters:
         raise Refused("Duplicate master name.")
 
@@ -147,12 +147,13 @@ def name_resolved(turn: Turn, resolved: Resolved) -> list[Monitor]:
 
 def watch(turn: Turn, name: str, address: Address, quorum: int) -> Master:
     """Begin to watch a master."""
-    _check_new(turn, name, address)
+    check_new(turn, name)
     options = default_options(turn.state, quorum)
     master = add_master(turn.state, turn.now, name, address, options)
     turn.touch(master)
     turn.save()
     turn.notice(Level.WARNING, "+monitor", master, f"quorum {options.quorum}")
+    former.take_up(turn, master)
     members.list_all(turn, master)
     return master
 
@@ -160,6 +161,7 @@ def watch(turn: Turn, name: str, address: Address, quorum: int) -> Master:
 def remove(turn: Turn, order: Remove) -> None:
     with refusals_answered(turn, order.ticket):
         master = master_named(turn.state, order.name)
+        former.keep(turn, master, is_named=turn.is_from_log and not order.ticket)
         turn.notice(Level.WARNING, "-monitor", master)
         remove_master(turn, master)
         turn.save()
@@ -170,6 +172,7 @@ def reset(turn: Turn, order: Reset) -> None:
     """Unlike the original's, a reset is saved: a restart must not bring back what it forgot."""
     matched = matching(turn.state, order.pattern)
     for master in matched:
+        former.keep_replicas(master)
         reset_master(turn, master)
         lineage.forget(master)
         turn.notice(Level.WARNING, "+reset-master", master)

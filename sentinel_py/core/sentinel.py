@@ -22,6 +22,7 @@ from sentinel_py.core import (
     refusals,
     roster,
     saving,
+    shared_orders,
     snapshot,
 )
 from sentinel_py.core.messages import (
@@ -273,7 +274,7 @@ def _save_outcome(turn: Turn, event: SaveOutcome) -> None:
 
 
 def _order(turn: Turn, event: Order) -> None:
-    if not consensus.order(turn, event):
+    if not shared_orders.order(turn, event):
         _ORDERS[type(event)](turn, event)
 
 

@@ -17,11 +17,13 @@ from sentinel_py.core import (
     election,
     failover,
     foreign,
+    former,
     members,
     options,
     overrides,
     places,
     records,
+    repeats,
     roster,
 )
 from sentinel_py.core.checks import InvalidError
@@ -71,6 +73,7 @@ class Document:
     masters: tuple[MasterRecord, ...]
     alone: tuple[MasterRecord, ...] = ()
     history: chronicle.Kept = field(default_factory=chronicle.Kept)
+    orders: tuple[str, ...] = ()
 
 
 def dump(state: State) -> bytes:
@@ -82,6 +85,7 @@ def dump(state: State) -> bytes:
         "masters": [_record(master) for master in state.masters.values() if master.is_replicated],
         "alone": [_record(it) for it in state.masters.values() if not it.is_replicated],
         **chronicle.dump(state.history),
+        **({"orders": [*map(repeats.shown, state.recent_orders)]} if state.recent_orders else {}),
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
@@ -143,6 +147,7 @@ def read(data: bytes) -> Document:
                 f"it is of version {str(version)[:20]!r}, and this sentinel knows {VERSION} alone"
             )
         document = records.read(Document, value, _DOCUMENT_READERS)
+        repeats.read(document.orders)
     except ValueError as error:
         raise InvalidError(str(error)) from None
     checks.check_epoch(document.epoch)
@@ -213,6 +218,7 @@ def install(turn: Turn, event: Installed) -> None:
         return
     raft.applied = event.index
     turn.is_from_log = True
+    turn.state.recent_orders = repeats.read(document.orders)
     election.raise_epoch(turn, document.epoch)
     for it in fields(SharedSettings):
         if (value := getattr(document.settings, it.name)) is not None:
@@ -255,6 +261,7 @@ def _take_over(turn: Turn, record: MasterRecord) -> None:
         master.config_epoch = record.config_epoch
         turn.notice(Level.WARNING, "+monitor", master, f"quorum {record.options.quorum}")
         overrides.say_denied_scripts(turn, master)
+        former.take_up(turn, master)
         members.list_all(turn, master)
     else:
         overrides.share(turn, master, record.options)

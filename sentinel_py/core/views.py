@@ -24,6 +24,7 @@ from sentinel_py.core.model import (
     State,
 )
 from sentinel_py.core.overrides import overridden
+from sentinel_py.core.past import FormerMaster
 
 RAFT_LEASE_MS = 300
 """Until a majority can have elected another Raft leader, what we know is still the latest."""
@@ -42,7 +43,23 @@ def master_named(state: State, name: str) -> Master:
 
 
 def masters(state: State, now: int) -> list[Row]:
-    return [master_row(state, master, now) for master in state.masters.values()]
+    return [
+        *(master_row(state, master, now) for master in state.masters.values()),
+        *(it.row for it in state.former.values() if it.row and now < it.named_until),
+    ]
+
+
+def master(state: State, name: str, now: int) -> Row:
+    """The row of one master; that of one which is removed and still named is as it was."""
+    known = _former(state, name, now)
+    if known is not None and known.row:
+        return known.row
+    return master_row(state, master_named(state, name), now)
+
+
+def _former(state: State, name: str, now: int) -> FormerMaster | None:
+    known = state.former.get(name) if name not in state.masters else None
+    return known if known is not None and now < known.named_until else None
 
 
 def replicas(state: State, name: str, now: int) -> list[Row]:
@@ -188,10 +205,10 @@ def _peer_flags(peer: Peer) -> str:
     )
 
 
-def address_of(state: State, name: str) -> tuple[str, str] | None:
+def address_of(state: State, name: str, now: int) -> tuple[str, str] | None:
     """Where clients find the master: it answers whatever the master's health."""
-    master = state.masters.get(name)
-    return (state.shown(master.address), str(master.address.port)) if master else None
+    found = state.masters.get(name) or _former(state, name, now)
+    return (state.shown(found.address), str(found.address.port)) if found else None
 
 
 def check_vouched(state: State, now: int) -> None:

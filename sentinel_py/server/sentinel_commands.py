@@ -216,7 +216,8 @@ def _explain(host: SentinelHost, words: list[bytes]) -> Answer:
 
 def _get_master_addr_by_name(host: SentinelHost, words: list[bytes]) -> Answer:
     views.check_vouched(host.state, host.now())
-    return views.address_of(host.settled(), to_text(words[0])) or NULL_ARRAY
+    found = views.address_of(host.settled(), to_text(words[0]), host.now())
+    return found or NULL_ARRAY
 
 
 def _info_cache(host: SentinelHost, words: list[bytes]) -> Answer:
@@ -237,8 +238,7 @@ def _is_master_down_by_addr(host: SentinelHost, words: list[bytes]) -> Answer:
 
 
 def _master(host: SentinelHost, words: list[bytes]) -> Answer:
-    master = views.master_named(host.settled(), to_text(words[0]))
-    return dict(views.master_row(host.state, master, host.now()))
+    return dict(views.master(host.settled(), to_text(words[0]), host.now()))
 
 
 def _myid(host: SentinelHost, _words: list[bytes]) -> Answer:

@@ -11,7 +11,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentinel_py.core import consensus, election, hello, snapshot
+from sentinel_py.core import election, hello, shared_orders, snapshot
 from sentinel_py.core.ledger import Ballot, Choice, Claim, Command, Finish, Switch
 from sentinel_py.core.messages import (
     Committed,
@@ -193,4 +193,4 @@ def test_the_rule_can_be_seen_broken(monkeypatch):
 def test_consensus_is_what_is_tested():
     """Each kind of entry that can be applied stands in the random logs."""
     ordered = {"lead", "adopt", "monitor", "remove", "reset", "set", "config", "epoch", "follow"}
-    assert consensus._COMMANDS.keys() == ordered | {"force-stale", "admit"}
+    assert shared_orders._COMMANDS.keys() == ordered | {"force-stale", "admit"}

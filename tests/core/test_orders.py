@@ -167,7 +167,7 @@ def test_monitor_refused(desk, changed, error):
 def test_monitor_normalizes_the_ip(desk):
     """A short form of an address is shown in full."""
     assert desk.monitor(host="127.1", port="0") is None
-    assert views.address_of(desk.state, "new") == ("127.0.0.1", "0")
+    assert views.address_of(desk.state, "new", NOW) == ("127.0.0.1", "0")
 
 
 def test_monitor_a_known_host_name(desk):
@@ -254,7 +254,7 @@ def test_reset(desk):
     assert desk.notices() == ["+reset-master master mymaster 127.0.0.1 6379"]
     master = desk.state.masters["mymaster"]
     assert (master.replicas, master.peers) == ({}, {})
-    assert views.address_of(desk.state, "mymaster") == ("127.0.0.1", "6379")
+    assert views.address_of(desk.state, "mymaster", NOW) == ("127.0.0.1", "6379")
 
 
 def test_a_reset_lasts_long_enough_to_be_seen(desk):

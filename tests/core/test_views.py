@@ -299,16 +299,16 @@ def test_unknown_master(state, ask):
 
 def test_address_of_a_master(state):
     """Clients get the address as texts, and nothing for an unknown name."""
-    assert views.address_of(state, "mymaster") == ("127.0.0.1", "6379")
-    assert views.address_of(state, "nobody") is None
+    assert views.address_of(state, "mymaster", NOW) == ("127.0.0.1", "6379")
+    assert views.address_of(state, "nobody", NOW) is None
 
 
 def test_host_names_are_shown_when_announced(state):
     """With announce-hostnames the configured text stands in for the ip everywhere."""
     master_of(state).address = address(6379, host="redis.example")
-    assert views.address_of(state, "mymaster") == ("127.0.0.1", "6379")
+    assert views.address_of(state, "mymaster", NOW) == ("127.0.0.1", "6379")
     state.settings.announce_hostnames = True
-    assert views.address_of(state, "mymaster") == ("redis.example", "6379")
+    assert views.address_of(state, "mymaster", NOW) == ("redis.example", "6379")
     assert master_row(state)["ip"] == "redis.example"
     assert "address=redis.example:6379" in str(views.sentinel_info(state, NOW, 0, 0))
 
