@@ -47,6 +47,11 @@ def choose(turn: Turn, master: Master, *, takes_stale: bool = False) -> Replica 
     return min(candidates, key=lambda it: (lineage.is_at_risk(state, it), _rank(it)), default=None)
 
 
+def is_stale_alone(state: State, replica: Replica, now: int) -> bool:
+    """Return whether nothing but its data keeps a replica from being promoted."""
+    return not why_unhealthy(state, replica, now) and bool(why_stale(state, replica, now))
+
+
 def stale(turn: Turn, master: Master) -> list[tuple[Replica, str]]:
     """The replicas that could be promoted but for their data, and what is wrong with these."""
     return [(it, reason) for it, reason in _judged(turn, master) if reason]
@@ -125,7 +130,7 @@ def _why_unheard(constants: Constants, replica: Replica, now: int) -> str:
 
 def why_stale(state: State, replica: Replica, now: int) -> str:
     """Return why a healthy replica's data forbid its promotion; an operator may order it anyway."""
-    return lineage.why_not(state, replica) or _why_behind(replica, now)
+    return lineage.why_not(state, replica, now) or _why_behind(replica, now)
 
 
 def _why_behind(replica: Replica, now: int) -> str:

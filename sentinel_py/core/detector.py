@@ -19,6 +19,7 @@ from sentinel_py.core import (
     requests,
     rescue,
     roster,
+    upstream,
 )
 from sentinel_py.core.messages import ErrorReply, Level, Open, Reply
 from sentinel_py.core.model import (
@@ -403,7 +404,7 @@ def _misbehaviour_ends_at(turn: Turn, instance: Instance) -> int:
         return NEVER
     down_at = NEVER
     options = instance.options
-    if instance.role is Role.REPLICA:
+    if instance.role is Role.REPLICA and not upstream.outside(turn.state, instance, turn.now):
         info_period_ms = turn.state.constants.info_period
         down_at = instance.role_at + options.down_after_ms + 2 * info_period_ms
     if instance.rebooted_at is not None:

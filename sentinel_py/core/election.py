@@ -24,6 +24,7 @@ from sentinel_py.core import (
     requests,
     rescue,
     saving,
+    upstream,
 )
 from sentinel_py.core.messages import (
     DownAnswer,
@@ -68,7 +69,8 @@ def attend(turn: Turn, master: Master) -> int:
     again_at = turn.now + _ANSWER_LIFE * turn.state.constants.ask_period
     if master.is_down or master.is_odown:
         again_at = turn.now + turn.state.constants.ask_period
-    if master.is_odown and master.failover is None:
+    is_replica = upstream.outside(turn.state, master, turn.now) is not None
+    if master.is_odown and master.failover is None and not is_replica:
         _give_lead_away(turn, master)
         again_at = min(again_at, _try_failover(turn, master))
     return again_at

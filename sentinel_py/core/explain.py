@@ -7,7 +7,7 @@ code that decides (``detector``, ``election``, ``choice``) would find so at the 
 
 from __future__ import annotations
 
-from sentinel_py.core import choice, identity, members, own_scripts, saving
+from sentinel_py.core import choice, identity, members, own_scripts, saving, upstream
 from sentinel_py.core.model import (
     DataNode,
     Failover,
@@ -45,6 +45,7 @@ def conditions(state: State, master: Master, now: int) -> list[Condition]:
         _turn(master, now),
         _replica(state, master, now),
         *([_refused(master)] if any(it.refusals for it in master.data_nodes()) else []),
+        *_upstream(state, master, now),
         *_strangers(state, master, now),
         *_scripts(state, master),
         *_unshared(master),
@@ -150,7 +151,22 @@ def _replica(state: State, master: Master, now: int) -> Condition:
     value = ", ".join(f"{name} {fault or 'is fit'}" for name, fault in faults.items()) or "none"
     if "" in faults.values():
         return Condition("replica", value, True, "There is a replica to promote.")
-    return Condition("replica", value, False, "No replica is fit to be promoted.")
+    meaning = "No replica is fit to be promoted."
+    if any(choice.is_stale_alone(state, it, now) for it in master.replicas.values()):
+        meaning += f" SENTINEL FAILOVER {master.name} FORCE-STALE promotes one all the same."
+    return Condition("replica", value, False, meaning)
+
+
+def _upstream(state: State, master: Master, now: int) -> list[Condition]:
+    followed = upstream.outside(state, master, now)
+    if followed is None:
+        return []
+    value = f"a replica of {state.shown(followed) or followed.host} {followed.port}"
+    meaning = (
+        "While that one lives nobody is promoted. Monitor that one instead, or promote a replica"
+        f" all the same: SENTINEL FAILOVER {master.name}."
+    )
+    return [Condition("upstream", value, False, meaning)]
 
 
 def _strangers(state: State, master: Master, now: int) -> list[Condition]:

@@ -38,6 +38,7 @@ from sentinel_py.core.model import (
 )
 from sentinel_py.core.turn import NEVER, Turn, master_of
 
+_NO_DIGITS = str.maketrans("", "", "0123456789")
 _STALE_WAY_OUT = "SENTINEL FAILOVER with FORCE-STALE promotes one all the same"
 _STOCK_WAY_OUT = "SENTINEL FAILOVER without COORDINATED does not need it to agree"
 
@@ -207,7 +208,11 @@ def _refuse_stale(turn: Turn, master: Master) -> None:
     again: otherwise there would be none for good."""
     stale = choice.stale(turn, master)
     for replica, reason in stale:
-        turn.notice(Level.WARNING, "-promotion-refused", replica, f"#{reason}")
+        kind = reason.translate(_NO_DIGITS)
+        if replica.told_refusal != kind:
+            replica.told_refusal = kind
+            way_out = f"SENTINEL FAILOVER {master.name} FORCE-STALE promotes it all the same"
+            turn.notice(Level.WARNING, "-promotion-refused", replica, f"#{reason}. {way_out}")
     if stale and master.role is Role.REPLICA and lineage.has_own_data(master):
         turn.log(Level.WARNING, f"{master.name} alone has its data, and is made a master again")
         requests.follow_nobody(turn, master)
@@ -460,6 +465,7 @@ def switch(turn: Turn, master: Master, address: Address, *, as_leader: bool) -> 
         replica.is_down = False
         replica.config_changed_at = turn.now
         replica.corrected_at = None
+        replica.told_refusal = ""
         turn.notice(Level.NOTICE, "+slave", replica)
         turn.touch(replica)
     former = master.replica_at(old)

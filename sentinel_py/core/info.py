@@ -21,6 +21,7 @@ from sentinel_py.core import (
     requests,
     roster,
     succession,
+    upstream,
 )
 from sentinel_py.core.messages import Level
 from sentinel_py.core.model import DataNode, Dataset, Master, Phase, Reconf, Replica, Role
@@ -205,6 +206,7 @@ def take_report(turn: Turn, node: DataNode, text: bytes) -> None:
     if isinstance(node, Replica) and not succession.look(turn, node):
         return
     foreign.look(turn, node)
+    upstream.look(turn, master_of(node))
     if isinstance(node, Replica) and not turn.state.is_tilted:
         _act_on_replica(turn, node)
 

@@ -272,7 +272,7 @@ def _heirs(master: Master) -> list[Dataset | None]:
 # Who may be promoted -----------------------------------------------------------------------------
 
 
-def why_not(state: State, replica: Replica) -> str:
+def why_not(state: State, replica: Replica, now: int) -> str:
     """Why a replica's data forbid its promotion; empty if they do not, as far as they are known."""
     master = replica.master
     known, data = master.lineage, replica.dataset
@@ -285,11 +285,29 @@ def why_not(state: State, replica: Replica) -> str:
     if data.keys == 0 and has_lost_data(replica):
         return "has lost its data"
     if not _is_kin(known, data):
+        if _has_followed(state, replica, data, now):
+            return ""
         return f"has another history, {data.replid}, not {known.replid}"
     lag = known.offset - data.offset
     if 0 < master.shared.max_promotion_lag < lag:
         return f"is {lag} bytes behind offset {known.offset}"
     return ""
+
+
+def _has_followed(state: State, replica: Replica, data: Dataset, now: int) -> bool:
+    """Return whether it has the master's data, though their ids do not say so.
+
+    A master takes a new id when its first replica comes; if it dies then, what we have read of it
+    is older. Once a replica has been linked to the master that it names, it has that one's history.
+    """
+    master = replica.master
+    if not identity.is_comparable(master, data) or identity.ids_of(data) & identity.history(master):
+        return True
+    if master.emptied_at is not None or (data.keys == 0 and _had_keys(master)):
+        return False
+    is_news = master.info_at is None or replica.data_at > master.info_at
+    was_linked = not replica.was_never_linked and not data.is_syncing
+    return is_news and was_linked and identity.is_in_group(state, replica, now)
 
 
 def _had_keys(master: Master) -> bool:

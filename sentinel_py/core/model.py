@@ -225,6 +225,7 @@ class Replica(DataNode):
     corrected_at: int | None = None  # when it was last told to follow the right master
     is_hearsay: bool = False  # a master's INFO has named it, and nothing shows that it follows
     suspect_at: int | None = None  # since when it seems to be a foreign instance
+    told_refusal: str = ""  # why it was said not to be promoted, but for numbers
     told_foreign: str = ""  # the run id of the one that was said to be
 
     @property
@@ -365,6 +366,7 @@ class Master(DataNode):
     shared: Options = field(init=False)  # the same, before any overrides
     overrides: dict[str, OptionValue] = field(default_factory=dict)  # by field of Options
     own_scripts: dict[str, str] = field(default_factory=dict)  # whose paths our own file names
+    told_upstream: str = ""  # whom it was said to be a replica of
     unshared: tuple[str, str] = "", ""  # its record that the Raft log does not take, and why
     told_scripts: dict[str, str] = field(default_factory=dict)  # said not to be run, by option
     config_epoch: int = 0

@@ -25,6 +25,9 @@ NAMED_LIFE_MS = 3_000
 
 def hear(turn: Turn, master: Master, peer: Peer, address: Address, epoch: int) -> None:
     """Ask the server that a hello names as the master since this config epoch."""
+    if identity.owner_of(master, address, turn.now) is master:
+        _switch(turn, master, peer, address, epoch)  # to another address of the same server
+        return
     replica = master.replica_at(address)
     if replica is not None and _is_fresh(turn, replica) and not _why_not(replica):
         _switch(turn, master, peer, replica.address, epoch)
@@ -82,7 +85,9 @@ def _why_not(replica: Replica) -> str:
     """Return what speaks against a server as the new master; empty if it bears the hello out."""
     master, data = replica.master, replica.dataset
     if replica.role is not Role.MASTER:
-        return "says that it is a replica"
+        # Where nobody is a master, to agree on one of the group is how the next failover begins.
+        is_moot = master.role is Role.REPLICA and not (replica.is_hearsay or replica.is_foreign)
+        return "" if is_moot else "says that it is a replica"
     known = identity.known_ids(master)
     if data is None or not known or identity.ids_of(data) & known:
         return "" if known or not replica.is_hearsay or master.info_at is None else "is unknown"

@@ -99,7 +99,7 @@ def test_clients_may_have_written_to_an_empty_master_already(lines, is_all_new):
 def test_only_what_is_known_speaks_against_a_replica(state, replica, data, reason):
     """Who has grown out of the master's history, or the master out of his, may be promoted."""
     replica.dataset = data
-    assert lineage.why_not(state, replica) == reason
+    assert lineage.why_not(state, replica, 1) == reason
 
 
 @pytest.mark.parametrize(("limit", "lags"), [(0, False), (399, True), (400, False)])
@@ -107,7 +107,7 @@ def test_a_lag_counts_if_there_is_a_limit(state, replica, limit, lags):
     """Measured from the offset that the master, or any replica of it, is known to have reached."""
     replica.dataset = Dataset(A, NONE, offset=600, keys=10)
     replica.master.shared.max_promotion_lag = limit
-    assert lineage.why_not(state, replica) == ("is 400 bytes behind offset 1000" if lags else "")
+    assert lineage.why_not(state, replica, 1) == ("is 400 bytes behind offset 1000" if lags else "")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_raft_mode_has_it_on_and_classic_mode_off(state, replica, raft, option, 
     options = replica.master.shared
     options.check_lineage = options.protect_empty_restart = option
     replica.dataset = Dataset(C, NONE)
-    assert bool(lineage.why_not(state, replica)) is holds
+    assert bool(lineage.why_not(state, replica, 1)) is holds
     assert lineage.protects(state, replica.master) is holds
 
 

@@ -278,3 +278,42 @@ def test_addresses_can_be_trusted(sandbox, cluster, begin):
         ask(each, "SENTINEL", "SET", NAME, "trust-addresses", "yes")
     stranger = start_stranger(sandbox, cluster.replicas[0])
     eventually(lambda: follows(stranger, cluster.master), 60_000)
+
+
+# Roles that were switched by hand -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["replicaof", "failover"])
+def test_the_operator_switches_the_roles(cluster, begin, way):
+    """Whom the master follows, and who says to be the master, is named at once."""
+    sentinels = begin(cluster)
+    settle(sentinels, cluster)
+    old, (new, other) = cluster.master, cluster.replicas
+    if way == "failover":
+        ask(old, "FAILOVER", "TO", "127.0.0.1", new.port)
+    else:
+        ask(new, "REPLICAOF", "NO", "ONE")
+        ask(old, "REPLICAOF", "127.0.0.1", new.port)
+        ask(other, "REPLICAOF", "127.0.0.1", new.port)
+    assert new_master(sentinels, old, within_ms=15_000) == new.port
+    assert any("+switched-by-hand" in each.log for each in sentinels)
+    for each in (old, other):
+        eventually(lambda each=each: follows(each, new), 30_000)
+    assert not any("+failover-state" in each.log for each in sentinels)
+
+
+def test_a_replica_is_monitored(sandbox, cluster, begin):
+    """Its own master lives, and nobody watches that one: it is said, and nobody is promoted."""
+    watched, leaf = cluster.replicas
+    ask(leaf, "REPLICAOF", "127.0.0.1", watched.port)
+    eventually(lambda: follows(leaf, watched))
+    sentinels = begin(Cluster(watched, [leaf]))
+    text = f"#is a replica of 127.0.0.1 {cluster.master.port}, which is to be monitored instead"
+    for each in sentinels:
+        eventually(lambda each=each: text in each.log, 30_000, text)
+        assert "upstream" in str(ask(each, "SENTINEL", "EXPLAIN", NAME))
+    watched.kill()
+    for each in sentinels:
+        eventually(lambda each=each: "+odown" in each.log, 30_000, "ODOWN")
+    assert not any("+try-failover" in each.log for each in sentinels)
+    assert ask(leaf, "ROLE")[0] == "slave"

@@ -8,7 +8,7 @@ is worth an event is the product's to say, and what becomes of it afterwards is 
 from collections import Counter
 from dataclasses import dataclass, field
 
-from sentinel_py.core.ledger import Record, Switch
+from sentinel_py.core.ledger import Command, Record, Switch
 from sentinel_py.core.messages import Committed, Installed
 from sentinel_py.core.model import Event
 
@@ -74,12 +74,18 @@ class HistoryRules:
         match event:
             case Committed(index, _, Switch() as entry):
                 target = entry.master, entry.ip, str(entry.port)
-                made_us = life.process.scheduler.now_us
-                made = self._switches.setdefault((entry.master, entry.epoch), (made_us, target))
-                if index > life.state.raft.applied and book.started_us < made[0]:
-                    book.applied.append(target)
+                self._switched(life, index, entry.epoch, target)
+            case Committed(index, _, Command("follow", (master, epoch, _, port, ip))):
+                self._switched(life, index, int(epoch), (master, ip, port))
             case Installed():
                 book.last_id = None
+
+    def _switched(self, life, index, epoch, target):
+        """By a failover, or by hand, which the log has taken over."""
+        book, made_us = self._book(life), life.process.scheduler.now_us
+        made = self._switches.setdefault((target[0], epoch), (made_us, target))
+        if index > life.state.raft.applied and book.started_us < made[0]:
+            book.applied.append(target)
 
     def saw(self, life, event):
         book = self._book(life)

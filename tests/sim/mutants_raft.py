@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from sentinel_py.core import consensus, election, failover, fencing
+from sentinel_py.core import consensus, election, failover, fencing, shared_orders
 from sentinel_py.core.ledger import Claim, Command
 from sentinel_py.core.messages import DownAnswer
 from sentinel_py.core.model import Fence
@@ -227,7 +227,7 @@ RAFT_MUTANTS = (
     _mutant(
         "an order is acknowledged before it is committed",
         "an acknowledged change is never lost",
-        (consensus, "_order_set", _is_answered_at_once),
+        (shared_orders, "_order_set", _is_answered_at_once),
         kind="order-set",
     ),
     _mutant(
