@@ -33,8 +33,10 @@ from sentinel_py.raft.contact import ASK_EVERY_MS, Contact
 from sentinel_py.raft.disk import Disk
 from sentinel_py.raft.engine import Engine, Role, Status
 from sentinel_py.raft.faulty import FaultyEntries
+from sentinel_py.raft.journal import CompactionError
 from sentinel_py.raft.membership import Change
 from sentinel_py.raft.proposals import Done, Outcome
+from sentinel_py.raft.reopening import Reopening
 from sentinel_py.resp import ProtocolError
 
 if TYPE_CHECKING:
@@ -60,7 +62,9 @@ class Driver:
     def __init__(self, member: Member, disk: Disk, rng: Random) -> None:
         self._member = member
         self._loop = asyncio.get_running_loop()
-        self._engine = Engine(disk, self, member.peers.send, rng, clock=member.host.now)
+        self._disk, self._rng = disk, rng
+        self._engine = self._engine_on(disk, is_disk_doubted=False)
+        self._reopening = Reopening(self._reopen)
         self._faulty = FaultyEntries(disk)
         self._applying: int | None = None  # the index of the entry that the core is taking in
         self._contact = Contact(member.run_id, member.peers.send, member.host.now)
@@ -83,8 +87,31 @@ class Driver:
         self._drive()
         self._keep_contact()
 
+    def _engine_on(self, disk: Disk, *, is_disk_doubted: bool) -> Engine:
+        member = self._member
+        return Engine(
+            disk,
+            self,
+            member.peers.send,
+            self._rng,
+            clock=member.host.now,
+            is_disk_doubted=is_disk_doubted,
+        )
+
+    def _reopen(self) -> str:
+        """Go on from what the journal has, after it could not be written; or say why not."""
+        try:
+            self._engine = self._engine_on(self._disk, is_disk_doubted=True)
+        except (OSError, CompactionError) as error:
+            return str(error)
+        for link in self._links:
+            self._engine.connected(link)
+        self._soon()
+        return ""
+
     def close(self) -> None:
         self._is_closed = True
+        self._reopening.close()
         for timer in (self._timer, self._contact_timer):
             if timer:
                 timer.cancel()
@@ -309,6 +336,8 @@ class Driver:
     def _look(self) -> None:
         before, self.status = self.status, self._engine.status()
         now = self.status
+        if now.role is Role.HALTED:
+            self._reopening.begin()
         if now.leader is None and before.leader is not None:
             self._leader_lost_at = self._loop.time()
         if now.snapshot_index != before.snapshot_index:
@@ -335,7 +364,7 @@ class Driver:
     def _trouble(self, now: Status) -> str:
         """Return what keeps us from a majority, in words for an operator; empty if we have one."""
         if now.role is Role.HALTED:
-            return "its Raft journal cannot be written"
+            return "its Raft journal cannot be written, and is tried again"
         return "" if now.has_majority else self._member.why_alone()
 
     def _tell(self, before: Status, now: Status, *, first: bool) -> None:

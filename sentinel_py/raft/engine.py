@@ -107,11 +107,14 @@ class Engine:
         *,
         clock: Callable[[], int] = monotonic_ms,
         timing: Timing = LAN,
+        is_disk_doubted: bool = False,
     ) -> None:
         self._machine = machine
         self._transport = transport
         self._clock = clock
         self._journal = Journal(disk)
+        if is_disk_doubted:
+            self._journal.write_anew()
         self._check_snapshot()
         self._core = core = Core(
             self._journal,

@@ -145,6 +145,13 @@ class Journal:
         assert not self._pending
         self._replace(snapshot, self.entries[snapshot.index + 1 - self.entries[0].index :])
 
+    def write_anew(self) -> None:
+        """Put all of it into a new file: what a failed sync has left of the old one, nobody knows.
+
+        The system may take pages that it could not write for clean ones, and sync them no more.
+        """
+        self.compact(self.snapshot)
+
     def install(self, snapshot: Snapshot) -> None:
         """Put a leader's snapshot in the place of everything; CompactionError if it fails."""
         self._pending.clear()

@@ -4,6 +4,7 @@ Whatever happens: an order that was acknowledged is on all members, once; one th
 none.
 """
 
+import resource
 import threading
 import time
 from contextlib import contextmanager
@@ -14,8 +15,19 @@ import redis
 
 from sentinel_py.local import HOST, eventually, wait_ready
 
-from .group import PATIENCE, ask, pairs
-from .members import config, leader_of, start_members, status
+from .group import (
+    NAME,
+    PATIENCE,
+    ask,
+    master_port,
+    master_row,
+    new_master,
+    pairs,
+    settle,
+    start_cluster,
+    watch,
+)
+from .members import config, follower_of, leader_of, start_members, status
 
 WRITERS = 2
 # An order is answered within two seconds, and one more for a busy machine.
@@ -220,3 +232,32 @@ def test_acknowledged_orders_survive_the_loss_of_many(sandbox, count):
                 pass
         orders.go_on()
     orders.check()
+
+
+@pytest.mark.parametrize("which", ["leader", "follower"])
+def test_a_journal_that_cannot_be_written_for_a_while(sandbox, which):
+    """The member takes no part, which it says, and goes on by itself when the disk is well."""
+    cluster = start_cluster(sandbox, replicas=1)
+    members = start_members(sandbox, 3, watch(cluster))
+    settle(members, cluster)
+    leader, follower = follower_of(members)
+    member = leader if which == "leader" else follower
+    others = [each for each in members if each is not member]
+    _, hard = resource.prlimit(member.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(member.pid, resource.RLIMIT_FSIZE, (1, hard))
+    ask_until(others[0], "SENTINEL", "SET", NAME, "parallel-syncs", "2")
+    eventually(lambda: status(member)["role"] == "halted")
+    with pytest.raises(redis.ResponseError, match="its Raft journal cannot be written"):
+        ask(member, "SENTINEL", "CKQUORUM", NAME)
+    cluster.master.kill()
+    assert new_master(others, cluster.master) == cluster.replicas[0].port
+    resource.prlimit(member.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    eventually(lambda: status(member)["role"] == "follower", 30_000)
+    eventually(lambda: master_port(member) == cluster.replicas[0].port)
+    assert master_row(member)["parallel-syncs"] == "2"
+    assert "can be written again" in member.log
+
+
+def ask_until(server, *command):
+    """Give an order until there is a leader who takes it."""
+    eventually(lambda: ask(server, *command) == "OK", what=" ".join(command))
