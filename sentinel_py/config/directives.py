@@ -74,7 +74,7 @@ def _turn(statement: Statement) -> int:
 
 
 # Each is about what another line says.
-_LATER = {"raft-script": 4, "known-slave": 5, "local-override": 5, "known-member": 6}
+_LATER = {"known-script": 4, "known-slave": 5, "local-override": 5, "known-member": 6}
 
 
 def _setting(attribute: str, read: Callable[[str], object]) -> Rule:

@@ -101,7 +101,7 @@ def _raft_failover(loading: Loading, args: Sequence[str]) -> None:
     master.mandate = Mandate(epoch, leader, forced, chosen, switched)
 
 
-def _raft_script(loading: Loading, args: Sequence[str]) -> None:
+def _known_script(loading: Loading, args: Sequence[str]) -> None:
     """The script that the members have in common; whether it runs here, our own lines say."""
     name, option, path = args
     if option not in own_scripts.FIELDS:
@@ -120,7 +120,7 @@ RULES: dict[tuple[str, int], Rule] = {
     ("known-ancestors", 2): _known_ancestors,
     ("raft-admitted", 4): _raft_admitted,
     ("raft-master", 1): _raft_master,
-    ("raft-script", 3): _raft_script,
+    ("known-script", 3): _known_script,
     ("raft-failover", 5): _raft_failover,
     ("raft-failover", 7): _raft_failover,
     ("leader-epoch", 2): _leader_epoch,
@@ -187,7 +187,7 @@ def _scripts(state: State, master: Master) -> Iterator[Line]:
     for option, field in own_scripts.FIELDS.items():
         path, own = getattr(master.shared, field) or "", master.own_scripts.get(field, "")
         if path != own or (is_shared and path):
-            yield directive("raft-script", master.name, option, path)
+            yield _ours(state, directive("known-script", master.name, option, path))
 
 
 def _replicated(state: State, master: Master) -> Iterator[Line]:

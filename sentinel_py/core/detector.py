@@ -285,7 +285,8 @@ def _info_period_ms(constants: Constants, node: DataNode) -> int:
     if node.is_failing_over:
         return _RETRY_INFO_MS
     if not isinstance(node, Replica):
-        return constants.info_period
+        # One that says it is a replica: whom it follows may be the master now.
+        return constants.ping_period if node.role is Role.REPLICA else constants.info_period
     master = node.master
     attempt = master.failover
     if node.reconf in (Reconf.SENT, Reconf.IN_PROGRESS) or (

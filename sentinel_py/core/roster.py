@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
+from sentinel_py.core import own_scripts
 from sentinel_py.core.messages import Level, Refused
 from sentinel_py.core.model import (
     Address,
@@ -109,6 +110,7 @@ def add_master(state: State, now: int, name: str, address: Address, options: Opt
         name=name,
         options=options,
     )
+    own_scripts.name_own(master, options)
     _take_over(master)
     state.masters[name] = master
     return master

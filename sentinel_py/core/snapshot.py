@@ -259,6 +259,7 @@ def _take_over(turn: Turn, record: MasterRecord) -> None:
     if master is None:
         master = roster.add_master(state, turn.now, record.name, record.address, record.options)
         master.config_epoch = record.config_epoch
+        master.own_scripts.clear()
         turn.notice(Level.WARNING, "+monitor", master, f"quorum {record.options.quorum}")
         overrides.say_denied_scripts(turn, master)
         former.take_up(turn, master)

@@ -150,7 +150,7 @@ def test_a_bug_at_the_start_is_one_of_the_log(sandbox, tmp_path):
 
 def test_an_entry_that_ends_every_member_is_skipped_after_the_second_time(sandbox, tmp_path):
     """Else they would end at each start, for ever, and nobody could be asked for the master."""
-    argv, flag = program(tmp_path, "sentinel_py.core.orders:set_options", once=False)
+    argv, flag = program(tmp_path, "sentinel_py.core.orders:apply_options", once=False)
     cluster = start_cluster(sandbox, replicas=1)
     members = start_members(sandbox, lines=watch(cluster), program=argv)
     leader_of(members)

@@ -103,10 +103,12 @@ def start_stranger(sandbox, server):
     """End a server for good, and start one of somebody else's at its address."""
     if server.alive:
         server.kill()
-    server.folder.rename(server.folder.with_name("gone"))
-    stranger = sandbox.redis(port=server.port)
+    stranger = sandbox.redis()
     wait_ready([stranger])
     fill(stranger, "own", OWN)
+    # It has its data when it comes: one that has none may be made a replica at once.
+    ask(stranger, "CONFIG", "SET", "port", server.port)
+    stranger.port = server.port
     return stranger
 
 
