@@ -349,3 +349,12 @@ def test_the_log_is_bounded():
     for name in ("a", "b", "c"):
         log.add(0, COMMAND, name, "u", "")
     assert [entry.object for entry in log.entries] == ["c", "b"]
+
+
+@pytest.mark.parametrize(
+    "rule", ["+ping|a\nuser evil on nopass +@all", "~a\nb", "&a\nb", "+ping|a b", "+ping|\0"]
+)
+def test_no_rule_has_a_line_end(rule):
+    """It would begin another line of the file that keeps it."""
+    with pytest.raises(RuleError):
+        user(rule)

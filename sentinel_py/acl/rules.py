@@ -129,6 +129,7 @@ class Permissions:
             raise RuleError("Allowing first-arg of a subcommand is not supported")
         if not word:
             raise syntax_error()
+        word = _pattern(word)  # a line end would begin another line of the file
         words = self.allowed_first_words.setdefault(name, [])
         if word not in words:
             words.append(word)

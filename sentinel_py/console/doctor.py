@@ -74,7 +74,7 @@ def _plain(it: Finding) -> dict[str, str]:
 
 
 def _print(found: Sequence[Finding]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     for it in found:
         severity = (f"{it.severity.value:<8} ", _STYLES[it.severity])
         what = it.what if it.where in it.what else f"{it.where}: {it.what}"

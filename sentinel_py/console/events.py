@@ -51,7 +51,11 @@ class Event:
 @click.option("--json", "as_json", is_flag=True, help="One object on each line, for programs.")
 @takes_place
 def main(count: int, since: int | None, follow: bool, as_json: bool, **given: Any) -> None:
-    show = _show_json if as_json else _show_line(Console(highlight=False, soft_wrap=True))
+    show = (
+        _show_json
+        if as_json
+        else _show_line(Console(highlight=False, markup=False, soft_wrap=True))
+    )
     story = _Story(place_of(given), show)
     sys.exit(run(story.tell(count, since) if follow else story.look_back(count, since)))
 

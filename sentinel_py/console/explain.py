@@ -66,7 +66,7 @@ async def _explain(place: Place, name: str, as_json: bool) -> None:
         click.echo(json.dumps(said, indent=2))
         return
     where = address(pairs(master)["ip"], pairs(master)["port"])
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(Text.assemble((name, "bold"), f" {where} {verdict(found)}\n"))
     console.print(_table(found))
 

@@ -78,7 +78,7 @@ def main(name: str, coordinated: bool, stock: bool, timeout: int | None, **given
     if coordinated and stock:
         raise click.UsageError("--coordinated and --stock exclude each other")
     way = Way.COORDINATED if coordinated else Way.STOCK if stock else Way.ANY
-    story = _Story(name, Console(highlight=False, soft_wrap=True))
+    story = _Story(name, Console(highlight=False, markup=False, soft_wrap=True))
     sys.exit(run(story.tell(place_of(given), way, timeout)))
 
 

@@ -32,7 +32,7 @@ async def _show(place: Place, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(seen), indent=2))
     else:
-        Console(highlight=False).print(tree(seen))
+        Console(highlight=False, markup=False).print(tree(seen))
 
 
 def tree(seen: Picture) -> Tree:

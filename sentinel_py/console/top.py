@@ -48,7 +48,7 @@ LOOK_AT_MOST_EVERY_S = 0.1
 )
 @takes_place
 def main(interval: float, **given: Any) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         raise Failed("top needs a terminal; for programs there is status --json")
     sys.exit(run(_Watch(place_of(given), console, interval).until_told()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -29,6 +30,11 @@ from redis.exceptions import (
 
 ANSWER_WITHIN_S = 3.0
 _LOOK_EVERY_S = 1.0
+
+# Controls of both sets but tabs and line ends, and what changes the direction of writing.
+_CONTROLS = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
+_DIRECTIONS = r"\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_OBEYED = re.compile(rf"[{_CONTROLS}{_DIRECTIONS}]|\r(?!\n)")
 
 Answer: TypeAlias = "str | int | ErrorText | list[Answer] | None"
 
@@ -169,7 +175,7 @@ class Connection:
             async with _answering(self.place, within_s=None):
                 message = await subscription.get_message(timeout=_LOOK_EVERY_S)
             if message is not None and message["type"] == "pmessage":
-                yield Notice(message["channel"], message["data"])
+                yield Notice(shown(message["channel"]), shown(message["data"]))
 
 
 @asynccontextmanager
@@ -197,8 +203,16 @@ def _cause(error: BaseException) -> str:
     return _one_line(error)
 
 
+def shown(text: str) -> str:
+    """Return a server's text without what a terminal would obey or turn around.
+
+    Such characters are shown as Python writes them. Line ends stay: an INFO has many.
+    """
+    return _OBEYED.sub(lambda it: ascii(it[0])[1:-1], text) if _OBEYED.search(text) else text
+
+
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return shown(" ".join(str(error).split()).rstrip(".")) or type(error).__name__
 
 
 def _plain(reply: Any) -> Answer:
@@ -208,7 +222,7 @@ def _plain(reply: Any) -> Answer:
         raise reply
     if isinstance(reply, list | tuple):
         return [_plain(item) for item in reply]
-    return reply if isinstance(reply, int | str) or reply is None else str(reply)
+    return reply if isinstance(reply, int) or reply is None else shown(str(reply))
 
 
 def pairs(answer: Answer) -> dict[str, str]:

@@ -86,7 +86,7 @@ class Gatekeeper:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            self._admit(request)
+            await self._admit(request)
             return await handler(request)
         except Problem as problem:
             return error(problem.status, str(problem), problem.headers)
@@ -100,10 +100,12 @@ class Gatekeeper:
             logger.exception("HTTP: %s %s", request.method, request.path)
             return error(500, "Internal error, see the log")
 
-    def _admit(self, request: web.Request) -> None:
+    async def _admit(self, request: web.Request) -> None:
         is_write = request.method not in READING
         if self._access.is_set:
-            self._check_login(request.remote or "", request.headers.get(hdrs.AUTHORIZATION, ""))
+            await self._check_login(
+                request.remote or "", request.headers.get(hdrs.AUTHORIZATION, "")
+            )
         elif is_write:
             raise Problem(403, "Writes need sentinel http-token or http-user in the config file")
         # A browser that has logged in here adds the login to what other sites' pages send, too.
@@ -111,10 +113,10 @@ class Gatekeeper:
         if is_write and origin is not None and origin.partition("://")[2] != request.host:
             raise Problem(403, "Writes from the pages of other sites are refused")
 
-    def _check_login(self, address: str, proof: str) -> None:
+    async def _check_login(self, address: str, proof: str) -> None:
         if proof and (wait_s := self._guesses.wait_s(address)):
-            self._failed(429)
-            raise Problem(429, "Too many wrong logins", {hdrs.RETRY_AFTER: str(wait_s)})
+            await self._check_slowly(address, proof, wait_s)
+            return
         if self._access.admits(proof):
             self._guesses.succeeded(address)
             return
@@ -122,6 +124,16 @@ class Gatekeeper:
             self._failed(401)
             self._guesses.failed(address, proof)
         raise Problem(401, "Wrong token, or wrong name or password", _HOW_TO_LOG_IN)
+
+    async def _check_slowly(self, address: str, proof: str, wait_s: int) -> None:
+        """Somebody at this address guesses: who knows the password comes in all the same."""
+        turn_s = self._guesses.turn_s(address)
+        if turn_s is not None:
+            await asyncio.sleep(turn_s)
+            if self._access.admits(proof):
+                return
+        self._failed(429)
+        raise Problem(429, "Too many wrong logins", {hdrs.RETRY_AFTER: str(wait_s)})
 
 
 def _status_of(refused: Refused) -> int:

@@ -57,6 +57,7 @@ class Gate:
         self._timer: asyncio.TimerHandle | None = None
         self._quiet: dict[RequestHandler, int] = {}
         self._spoke: set[RequestHandler] = set()
+        self._busy: set[RequestHandler] = set()
 
     def open(self, server: web.Server, sockets: list[socket.socket]) -> None:
         self._server = server
@@ -71,15 +72,32 @@ class Gate:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Notes that a request has come."""
+        """Notes that a request has come whole, and until when it is answered."""
         self._spoke.add(request.protocol)
-        return await handler(request)
+        self._busy.add(request.protocol)
+        try:
+            return await handler(request)
+        finally:
+            self._busy.discard(request.protocol)
 
     def _make(self) -> RequestHandler:
         return self._server()
 
     def _is_full(self) -> bool:
-        return len(self._server.connections) + len(self._doorway.coming) >= MAX_CONNECTIONS
+        """Whether there is no place, and nobody who has to give way.
+
+        Whoever is being answered keeps his place. Of the others, who have sent nothing yet, or half
+        a request, or wait for their next one, the oldest goes.
+        """
+        if len(self._server.connections) + len(self._doorway.coming) < MAX_CONNECTIONS:
+            return False
+        idle = (it.transport for it in self._server.connections if it not in self._busy)
+        oldest = next((it for it in idle if it and not it.is_closing()), None)
+        if oldest is None:
+            return True
+        self._refused()
+        oldest.abort()
+        return False
 
     def _turn_away(self, connection: socket.socket) -> None:
         """Say why, if that can be said without a handshake."""

@@ -1,13 +1,13 @@
-"""Wrong logins: whoever guesses is not looked at any more, for a while.
+"""Wrong logins: whoever guesses is looked at slowly, for a while.
 
 Nothing here knows of requests. The rule it guards: an address has few guesses in a minute, and what
 is kept of it is bounded and holds no secret.
 
 Only proofs that differ count: a Prometheus or a page with an old token sends one and the same. All
-clients behind a proxy have its address. Who guesses there keeps the others out, too, as whoever
-takes all connections does, or is forgiven when one of them logs in; the proxy, which knows them
-apart, can do better. Loopback is no exception, since that is where a proxy with TLS usually is:
-without a limit, all the world could guess through it.
+clients behind a proxy have its address. Who guesses there slows the others down, too: what comes
+from there is looked at one by one, a second apart, so that the right password still opens, and a
+guesser has one try in a second. Loopback is no exception, since that is where a proxy with TLS
+usually is: without a limit, all the world could guess through it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,12 @@ MAX_WRONG = 10
 WINDOW_S = 60.0
 """An address is free again at its end, also if it has gone on trying."""
 
+LANE_S = 1.0
+"""From one look at what a guesser's address sends to the next."""
+
+LANE_MAX = 5
+"""So many wait for that; the others are told to come again. Each holds a connection."""
+
 MAX_ADDRESSES = 1_000
 """About 1 MB. Whoever has more addresses than this has enough of them to guess anyway."""
 
@@ -35,6 +41,7 @@ IPV6_NETWORK = 64
 class _Tries:
     over_at: float
     wrong: set[int] = field(default_factory=set)
+    looked_at: float = 0.0  # when it is this address's turn again
 
 
 class Guesses:
@@ -45,11 +52,20 @@ class Guesses:
         self._tries: dict[str, _Tries] = {}  # by the end of their windows
 
     def wait_s(self, address: str) -> int:
-        """For how many seconds nothing that comes from there is looked at."""
+        """For how many seconds what comes from there is looked at slowly."""
         tries = self._tries.get(_origin(address))
         if tries is None or len(tries.wrong) < MAX_WRONG:
             return 0
         return max(0, math.ceil(tries.over_at - self._now()))
+
+    def turn_s(self, address: str) -> float | None:
+        """Take a turn among those of a guesser's address: after how long; None if all are taken."""
+        tries, now = self._tries[_origin(address)], self._now()
+        turn_at = max(now, tries.looked_at)
+        if turn_at > now + (LANE_MAX - 1) * LANE_S:
+            return None
+        tries.looked_at = turn_at + LANE_S
+        return turn_at - now
 
     def failed(self, address: str, proof: str) -> None:
         """This was wrong."""

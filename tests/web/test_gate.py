@@ -47,7 +47,17 @@ async def gated(context=None):
     async def long(_request):
         return web.Response(body=LONG)
 
-    app.add_routes([web.get("/short", short), web.get("/long", long)])
+    async def held(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with suppress(ConnectionError):
+            while True:
+                await response.write(b".")
+                await asyncio.sleep(0.02)
+        return response
+
+    pages = (short, long, held)
+    app.add_routes([web.get(f"/{page.__name__}", page) for page in pages])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     (opened,) = listen_tcp(ServerOptions(bind=("127.0.0.1",)), 0)
@@ -63,10 +73,29 @@ async def ask(port, path, **options):
     return reader, writer
 
 
+@pytest.mark.parametrize("first", ["", "GET /short HTTP/1.1\r\n", "whole"])
+async def test_half_a_request_holds_no_place(served, first):
+    """Who has sent nothing, or half a request, gives way; who was answered before, too."""
+    port, refused = served
+    idle = []
+    for _ in range(PLACES):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        if first == "whole":
+            writer.write(b"GET /short HTTP/1.1\r\nHost: x\r\n\r\nGET /short HT")
+            await reader.readline()
+        writer.write(first.encode() if first != "whole" else b"")
+        idle.append((reader, writer))
+    reader, writer = await ask(port, "/short")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+    assert refused == [1]
+    for _, each in [*idle, (reader, writer)]:
+        each.close()
+
+
 async def test_one_connection_too_many_is_told(served):
     """In HTTP, and with JSON; a place that becomes free is given again."""
     port, refused = served
-    held = [await ask(port, "/short") for _ in range(PLACES)]
+    held = [await ask(port, "/held") for _ in range(PLACES)]
     for reader, _ in held:
         assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

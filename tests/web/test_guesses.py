@@ -4,7 +4,14 @@ import itertools
 
 import pytest
 
-from sentinel_py.web.guesses import MAX_ADDRESSES, MAX_WRONG, WINDOW_S, Guesses
+from sentinel_py.web.guesses import (
+    LANE_MAX,
+    LANE_S,
+    MAX_ADDRESSES,
+    MAX_WRONG,
+    WINDOW_S,
+    Guesses,
+)
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 
@@ -99,3 +106,14 @@ def test_a_host_has_one_place(one, other, is_one):
     tried.fail(one)
     assert tried.wait_s(one)
     assert bool(tried.wait_s(other)) is is_one
+
+
+def test_what_comes_from_a_guesser_is_looked_at_one_by_one():
+    """A second apart, and no more of them wait than hold few connections."""
+    tried = Tried()
+    tried.fail()
+    turns = [tried.guesses.turn_s(HERE) for _ in range(LANE_MAX + 2)]
+    assert turns == [*(float(number) * LANE_S for number in range(LANE_MAX)), None, None]
+    tried.now_s += LANE_S
+    assert tried.guesses.turn_s(HERE) == (LANE_MAX - 1) * LANE_S
+    assert tried.guesses.turn_s(HERE) is None
