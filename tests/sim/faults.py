@@ -10,6 +10,7 @@ from .checkers import IS_WATCHED
 from .clients import Operator
 from .cluster import MASTER_NAME, Cluster
 from .net import USUAL_DELAY_US
+from .strangers import FORGERIES, Strangers
 
 STRAYS_PERIOD_US = 3_000_000
 
@@ -19,7 +20,7 @@ GHOST = "ghost"
 
 def make_plan(seed, wanted=None):
     """The plan of a seed, with the kinds of faults that there are."""
-    return plans.make_plan(seed, tuple(KINDS), wanted)
+    return plans.make_plan(seed, tuple(KINDS), tuple(FORGERIES), wanted)
 
 
 class Stage:
@@ -30,6 +31,7 @@ class Stage:
         self.cluster = Cluster(world, plan.layout, checkers)
         checkers.cluster = self.cluster
         self.operator = Operator(world, checkers)
+        self.strangers = Strangers(world, self.cluster, self.operator)
         self.actor = self.cluster.sentinels[0]  # who gave the last notice that an action awaited
         self._awaited = [action for action in plan.actions if action.moment]
         self._timed = [action for action in plan.actions if not action.moment]
@@ -81,7 +83,7 @@ class Stage:
         if self._is_healed:
             return
         self.world.log("sim", f"{action.kind} {action.amount:.2f} for {action.lasts_ms} ms")
-        if restore := KINDS[action.kind](self, action):
+        if restore := (KINDS | FORGERIES)[action.kind](self, action):
             self._undo[action] = restore
             self.world.scheduler.after(action.lasts_ms * 1000, self._restore, action)
 

@@ -95,8 +95,12 @@ class Plan:
         return replace(self, actions=tuple(self.actions[number] for number in numbers))
 
 
-def make_plan(seed, fault_kinds, wanted=None):
-    """The plan of a seed, out of these kinds of faults; the kind of world may be given."""
+def make_plan(seed, fault_kinds, forgeries=(), wanted=None):
+    """The plan of a seed, out of these kinds of faults; the kind of world may be given.
+
+    What strangers do comes behind all else and is drawn apart, so that the worlds of seeds that
+    have shown a bug stay what they were.
+    """
     rng = Random(f"plan {seed}")
     drawn = rng.choices(list(_KIND_WEIGHTS), list(_KIND_WEIGHTS.values()))[0]
     layout = _make_layout(rng, wanted or drawn)
@@ -111,7 +115,17 @@ def make_plan(seed, fault_kinds, wanted=None):
         losses[0] = _part(rng, layout, losses[0])
     events_kept = Random(f"events {seed}").choice(EVENTS_KEPT)
     layout = replace(layout, events_kept=events_kept)
-    return Plan(layout, rng.random() < 0.2, faults_ms, (*losses, *others))
+    splits = rng.random() < 0.2
+    forged = _make_forgeries(seed, forgeries, faults_ms)
+    return Plan(layout, splits, faults_ms, (*losses, *others, *forged))
+
+
+def _make_forgeries(seed, kinds, faults_ms):
+    """What strangers do in some of the worlds."""
+    rng = Random(f"strangers {seed}")
+    if not kinds or rng.random() < 0.7:
+        return []
+    return [_make_action(rng, rng.choice(kinds), faults_ms) for _ in range(rng.randint(1, 4))]
 
 
 def _make_layout(rng, kind):

@@ -144,6 +144,7 @@ def _run(world, checkers, plan):
     stage.begin()
     world.run_ms(plan.faults_ms)
     stage.heal()
+    stage.strangers.check()
     healing_max_ms = HEALING_MIXED_MAX_MS if plan.layout.originals else HEALING_MAX_MS
     healing_ms = _await_end_of(disagreement, world, "all agree after healing", healing_max_ms)
     for _ in range(AGAIN_MAX):
@@ -163,6 +164,7 @@ def _run(world, checkers, plan):
     _await_end_of(unwritten, world, history_rules.WRITTEN, STUCK_MAX_MS)
     _await_end_of(stage.cluster.lag, world, "all come to the end of the log", STUCK_MAX_MS)
     checkers.check_end(stage.cluster)
+    stage.strangers.check()
     return healing_ms
 
 
