@@ -60,6 +60,8 @@ def _adopt(turn: Turn, master: Master, new: Replica) -> None:
     state = turn.state
     epoch = state.current_epoch + 1
     if state.raft is None:
+        if not _would_have_heard(turn, master):
+            return
         turn.notice(Level.WARNING, "+switched-by-hand", new)
         election.raise_epoch(turn, epoch, master)
         master.config_epoch = epoch
@@ -67,6 +69,16 @@ def _adopt(turn: Turn, master: Master, new: Replica) -> None:
     elif state.raft.leads and members.is_in_cluster(state) and master.proposed is None:
         turn.notice(Level.WARNING, "+switched-by-hand", new)
         consensus.propose_follow(turn, master, epoch, new.address)
+
+
+def _would_have_heard(turn: Turn, master: Master) -> bool:
+    """Return whether enough peers have spoken since, who would know of a failover that we missed.
+
+    Then it is theirs to tell in which epoch that was; ours would be taken by another one already.
+    """
+    since = max(master.role_at, master.command.up_at)
+    heard = 1 + sum(it.heard_at > since for it in members.counted(turn.state, master))
+    return heard >= members.majority(turn.state, master)
 
 
 def _say_outside(turn: Turn, master: Master) -> None:

@@ -116,7 +116,8 @@ def make_plan(seed, fault_kinds, forgeries=(), wanted=None):
     events_kept = Random(f"events {seed}").choice(EVENTS_KEPT)
     layout = replace(layout, events_kept=events_kept)
     splits = rng.random() < 0.2
-    forged = _make_forgeries(seed, forgeries, faults_ms)
+    # An original believes whoever speaks, and would have the others look wrong.
+    forged = [] if layout.originals else _make_forgeries(seed, forgeries, faults_ms)
     return Plan(layout, splits, faults_ms, (*losses, *others, *forged))
 
 
