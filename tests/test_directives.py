@@ -441,3 +441,18 @@ def test_names_that_no_order_could_give(name, reason):
     with pytest.raises(ConfigError) as error:
         state_of(f"monitor {name} 127.0.0.1 6379 2")
     assert error.value.reason == reason
+
+
+@pytest.mark.parametrize("word", ["299", "10001", "-1", "1s", ""])
+def test_election_timeouts_out_of_range(word):
+    """Neither one that every stall ends, nor one that makes a failover last for ever."""
+    with pytest.raises(ConfigError) as error:
+        state_of(f'raft-election-timeout "{word}"')
+    assert error.value.reason == "raft-election-timeout takes 300 to 10000 milliseconds."
+
+
+def test_an_election_timeout():
+    """It is kept in the file, if it is not the usual one."""
+    state = state_of("raft-election-timeout 3000")
+    assert state.settings.raft_election_timeout_ms == 3000
+    assert "sentinel raft-election-timeout 3000" in [it.text for it in directives.render(state)]

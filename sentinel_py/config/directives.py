@@ -26,6 +26,8 @@ from sentinel_py.storage import is_executable
 
 _MYID_LENGTH = 40
 
+ELECTION_TIMEOUT_RANGE_MS = 300, 10_000
+
 
 def apply(
     statements: Sequence[Statement],
@@ -115,6 +117,14 @@ def _raft_address(word: str) -> str:
     except ValueError as error:
         raise DirectiveError(f"{error}.") from None
     return word
+
+
+def _election_timeout(word: str) -> int:
+    """Shorter ones end with every stall of a machine; longer ones are no failover any more."""
+    least, most = ELECTION_TIMEOUT_RANGE_MS
+    if not word.isascii() or not word.isdecimal() or not least <= int(word[:9]) <= most:
+        raise DirectiveError(f"raft-election-timeout takes {least} to {most} milliseconds.")
+    return int(word)
 
 
 def _http_bind(loading: Loading, args: Sequence[str]) -> None:
@@ -295,6 +305,7 @@ _GLOBALS: dict[str, Rule] = {
     "raft-secret": _setting("raft_secret", str),
     "raft-applied": _raft_applied,
     "raft-orders": _raft_orders,
+    "raft-election-timeout": _setting("raft_election_timeout_ms", _election_timeout),
     "event-history": _setting("event_history", webhooks.history_limit),
     "webhook-per-node": _setting("webhook_per_node", _yes_no("webhook-per-node option")),
     "http-port": _setting("http_port", port_of),
@@ -380,6 +391,8 @@ def _tail(state: State) -> Iterator[Line]:
         yield directive("raft-self", settings.raft_self)
     if settings.raft_secret:
         yield directive("raft-secret", settings.raft_secret)
+    if settings.raft_election_timeout_ms != _DEFAULT_SETTINGS.raft_election_timeout_ms:
+        yield directive("raft-election-timeout", settings.raft_election_timeout_ms)
     yield from _http(settings)
     yield from _events(settings)
     if state.raft is not None:

@@ -505,6 +505,7 @@ class Settings:
     raft_count_outsiders: bool = False  # sentinels outside of the cluster vote, too
     bound_ip: str = ""  # the one address that we listen on; empty if there are more
     event_history: int = 1_000  # events that are kept
+    raft_election_timeout_ms: int = 300  # without its leader, until a member stands for election
     webhooks: list[Webhook] = field(default_factory=list)
     webhook_per_node: bool = False
     http_port: int = 0

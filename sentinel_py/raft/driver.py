@@ -33,6 +33,7 @@ from sentinel_py.raft.contact import ASK_EVERY_MS, Contact
 from sentinel_py.raft.disk import Disk
 from sentinel_py.raft.engine import Engine, Role, Status
 from sentinel_py.raft.faulty import FaultyEntries
+from sentinel_py.raft.guarded import timing_of
 from sentinel_py.raft.journal import CompactionError
 from sentinel_py.raft.membership import Change
 from sentinel_py.raft.proposals import Done, Outcome
@@ -53,7 +54,9 @@ YIELD_EVERY_S = 5.0
 as the other one may be no better off."""
 
 LONELY_AFTER_S = 3.0
-"""Without a leader for so long: several elections have failed, or we were removed."""
+LONELY_AFTER_ELECTIONS = 10
+"""Without a leader for so long, or so many election timeouts: elections have failed, or we were
+removed."""
 
 
 class Driver:
@@ -95,6 +98,7 @@ class Driver:
             member.peers.send,
             self._rng,
             clock=member.host.now,
+            timing=timing_of(member.state.settings.raft_election_timeout_ms),
             is_disk_doubted=is_disk_doubted,
         )
 
@@ -297,7 +301,9 @@ class Driver:
     def is_lonely(self) -> bool:
         """Whether no leader has been heard of for too long."""
         lost = self.status.leader is None
-        return lost and self._loop.time() > self._leader_lost_at + LONELY_AFTER_S
+        timeout_s = self._member.state.settings.raft_election_timeout_ms / 1000
+        patience_s = max(LONELY_AFTER_S, LONELY_AFTER_ELECTIONS * timeout_s)
+        return lost and self._loop.time() > self._leader_lost_at + patience_s
 
     # StateMachine
 

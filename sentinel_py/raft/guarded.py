@@ -59,8 +59,17 @@ class Timing:
     fallback_ms: int = 800  # a leader that hears of no majority for so long steps down
 
 
-LAN = Timing()
-WAN = Timing(1000, 2000, 200, 2500)
+def timing_of(election_timeout_ms: int) -> Timing:
+    """Return what follows from how long a member waits for its leader: all in one proportion."""
+    return Timing(
+        min_election_ms=election_timeout_ms,
+        max_election_ms=2 * election_timeout_ms,
+        heartbeat_ms=election_timeout_ms * 4 // 15,
+        fallback_ms=election_timeout_ms * 8 // 3,
+    )
+
+
+LAN = timing_of(300)
 
 
 Apply = Callable[[int, bytes], object]

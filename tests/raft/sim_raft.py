@@ -16,7 +16,7 @@ from random import Random
 from sentinel_py.raft import engine as engines
 from sentinel_py.raft import journal
 from sentinel_py.raft.engine import Engine, Outcome, Role
-from sentinel_py.raft.guarded import LAN, WAN
+from sentinel_py.raft.guarded import LAN, timing_of
 from sentinel_py.raft.membership import Add, Remove
 from tests.sim.disk import PowerCut, SimDisk
 
@@ -576,7 +576,15 @@ KINDS = {
     ),
     "busy": Options(propose_ms=3, compact_entries=25, run_ms=4_000, delay_us=(2_000, 30_000)),
     "wan": Options(
-        delay_us=(5_000, 50_000), timing=WAN, propose_ms=8, fault_ms=2_500, run_ms=15_000
+        delay_us=(5_000, 50_000),
+        timing=timing_of(1000),
+        propose_ms=8,
+        fault_ms=2_500,
+        run_ms=15_000,
+    ),
+    # Round trips of 300 ms: with the timing of one data centre there is never a leader.
+    "continents": Options(
+        delay_us=(145_000, 155_000), timing=timing_of(1500), fault_ms=8_000, run_ms=40_000
     ),
 }
 
