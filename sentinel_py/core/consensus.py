@@ -187,8 +187,7 @@ def view_changed(turn: Turn, view: RaftView) -> None:
     elif not raft.leads and raft.lead_entry is None:
         raft.lead_entry = _ask_for_lead(turn)
     if view.leader is not None and view.has_majority:
-        for master, entry in sharing.unshared(turn):
-            master.adoption = propose(turn, entry)
+        share_masters(turn)
         _raise_floor(turn, raft)
 
 
@@ -268,6 +267,14 @@ def _lay_down(turn: Turn, master: Master) -> None:
         turn.log(Level.NOTICE, f"The failover of {master.name} is left to the next Raft leader")
         failover.leave(turn, master)
     election.check_odown(turn, master)
+
+
+def share_masters(turn: Turn) -> None:
+    """Bring masters that only this sentinel's file knows into the log."""
+    raft = _raft(turn)
+    if raft.leader is not None and raft.has_majority:
+        for master, entry in sharing.unshared(turn):
+            master.adoption = propose(turn, entry)
 
 
 # Failover ----------------------------------------------------------------------------------------

@@ -66,6 +66,8 @@ def attend(turn: Turn, master: Master) -> int:
     _forget_stale_answers(turn, master)
     ask_peers(turn, master, apart_ms=turn.state.constants.ask_period)
     check_odown(turn, master)
+    if turn.state.raft is not None and not master.is_replicated:
+        consensus.share_masters(turn)
     again_at = turn.now + _ANSWER_LIFE * turn.state.constants.ask_period
     if master.is_down or master.is_odown:
         again_at = turn.now + turn.state.constants.ask_period

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sentinel_py.local import eventually, wait_ready
+from sentinel_py.local import eventually, raft_peers, wait_ready
 
 from .group import (
     NAME,
@@ -319,3 +319,19 @@ def test_a_replica_is_monitored(sandbox, cluster, begin):
         eventually(lambda each=each: "+odown" in each.log, 30_000, "ODOWN")
     assert not any("+try-failover" in each.log for each in sentinels)
     assert ask(leaf, "ROLE")[0] == "slave"
+
+
+def test_files_that_name_different_servers_of_a_group(sandbox, cluster):
+    """The one that says it is the master is watched by all, whoever comes first."""
+    ports = [sandbox.port() for _ in cluster.servers]
+    members = [
+        sandbox.sentinel([*watch(Cluster(named, []), **QUICK), raft_peers(ports)], port=port)
+        for named, port in zip([*cluster.replicas, cluster.master], ports, strict=True)
+    ]
+    wait_ready(members)
+    leader_of(members)
+    settle(members, cluster)
+    assert {master_port(each) for each in members} == {cluster.master.port}
+    assert all(follows(it, cluster.master) for it in cluster.replicas)
+    for each in members[:2]:
+        assert "the Raft cluster refuses it: it is a replica of 127.0.0.1" in each.log
