@@ -19,6 +19,7 @@ from sentinel_py.core import (
     election,
     entry_checks,
     failover,
+    fencing,
     ledger,
     members,
     places,
@@ -326,6 +327,8 @@ def _apply_claim(turn: Turn, entry: Claim, ticket: int) -> None:
     for peer in master.peers.values():
         if peer.run_id in _raft(turn).members:
             peer.leader, peer.leader_epoch = entry.leader, entry.epoch
+    if not entry.forced:
+        fencing.claimed(turn, master)
     # Without the lead it is read again after a restart, and long over: others have gone on.
     if entry.leader == turn.state.myid and _raft(turn).leads:
         attempt = failover.begin(turn, master, entry.epoch, forced=entry.forced)

@@ -141,6 +141,18 @@ def _contact_ends_at(turn: Turn, raft: Raft, master: Master) -> int:
     return raft.joined_at + FIRST_CONTACT_MS
 
 
+def claimed(turn: Turn, master: Master) -> None:
+    """A failover has begun: whoever reaches the master stops its writes, and demotes it later.
+
+    The leader may be the one that is cut off from it, and clients on our side may not be. It ends
+    when the failover does, in ``attend``, or with the demotion.
+    """
+    raft = turn.state.raft
+    is_member = raft is not None and turn.state.myid in raft.members
+    if is_member and master.shared.fence_isolated_master:
+        _hold(turn, master)
+
+
 def _hold(turn: Turn, master: Master) -> int:
     fence, link = master.fence, master.command
     fence.is_ending = False
