@@ -83,6 +83,11 @@ def _known_member(loading: Loading, args: Sequence[str]) -> None:
     )
 
 
+def _raft_fenced(loading: Loading, args: Sequence[str]) -> None:
+    """A member has paused this master, and may have been killed before it could end that."""
+    loading.master(args[0]).fence.was_left = True
+
+
 def _raft_admitted(loading: Loading, args: Sequence[str]) -> None:
     """A foreign instance that an operator has let in: ip, port and run id."""
     name, host, port, run_id = args
@@ -118,6 +123,7 @@ RULES: dict[tuple[str, int], Rule] = {
     ("config-epoch", 2): _config_epoch,
     ("known-lineage", 6): _known_lineage,
     ("known-ancestors", 2): _known_ancestors,
+    ("raft-fenced", 1): _raft_fenced,
     ("raft-admitted", 4): _raft_admitted,
     ("raft-master", 1): _raft_master,
     ("known-script", 3): _known_script,
@@ -194,6 +200,8 @@ def _replicated(state: State, master: Master) -> Iterator[Line]:
     """What of a master only the Raft log has: the file stands for the log up to raft-applied."""
     if state.raft is None:
         return
+    if master.fence.asked_at is not None or master.fence.was_left:
+        yield directive("raft-fenced", master.name)
     if master.is_replicated:
         yield directive("raft-master", master.name)
     if mandate := master.mandate:

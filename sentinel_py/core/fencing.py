@@ -21,7 +21,7 @@ master that hangs reads the order when it goes on, maybe behind writes that have
 
 from __future__ import annotations
 
-from sentinel_py.core import failover, requests
+from sentinel_py.core import failover, pauses, requests
 from sentinel_py.core.messages import Ask, ErrorReply, Level, RaftContact, Reply, Request
 from sentinel_py.core.model import (
     DataNode,
@@ -55,7 +55,7 @@ MARGIN_MS = 100
 _DRIFT = 100
 """One part in so many is how much faster another host's clock may run than ours."""
 
-PAUSE_MS = 5_000
+PAUSE_MS = pauses.LONGEST_MS
 """A pause ends by itself after so long if nobody is left to end or to renew it."""
 
 _RENEW_MS = PAUSE_MS // 2
@@ -93,9 +93,9 @@ def contact(turn: Turn, event: RaftContact) -> None:
 
 
 def _expect_pauses(turn: Turn) -> None:
-    """Have pauses ended that an earlier life of ours may have left behind."""
+    """Have pauses ended that an earlier life of ours may have left behind, as its file says."""
     for master in turn.state.masters.values():
-        if master.shared.fence_isolated_master and master.fence.asked_at is None:
+        if master.fence.was_left and master.fence.asked_at is None:
             master.fence.asked_at = turn.now - _RENEW_MS
 
 
@@ -163,6 +163,8 @@ def _hold(turn: Turn, master: Master) -> int:
         renew_at = fence.asked_at + _RENEW_MS
     if turn.now < renew_at:
         return renew_at
+    if fence.asked_at is None:
+        turn.save_soon()  # that a pause may be left behind
     fence.asked_at = turn.now
     _order(turn, master, "PAUSE", str(PAUSE_MS), "WRITE", ask=Ask.FENCE)
     return turn.now + _RENEW_MS
@@ -177,6 +179,7 @@ def _lift(turn: Turn, master: Master) -> None:
         fence.is_ending = True
         return
     master.fence = Fence()
+    turn.save_soon()
     release(turn, master)
     if fence.is_on:
         turn.notice(Level.WARNING, "-fence", master)
@@ -207,8 +210,11 @@ def forget(turn: Turn, replica: Replica) -> None:
 
 
 def release(turn: Turn, node: DataNode) -> None:
-    """End a pause. Not within a transaction, which a server without this word would refuse."""
-    if node.command.is_up:
+    """End a pause, unless it is not ours to end: then what we have asked for runs out by itself.
+
+    Not within a transaction, which a server without this word would refuse.
+    """
+    if node.command.is_up and not pauses.is_others(turn, node):
         _order(turn, node, "UNPAUSE")
 
 

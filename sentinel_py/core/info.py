@@ -18,6 +18,7 @@ from sentinel_py.core import (
     identity,
     lineage,
     members,
+    pauses,
     requests,
     roster,
     succession,
@@ -54,6 +55,7 @@ _NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)  # what 64 bits hold
 _FIELD = re.compile(
     rb"\n(# Keyspace|(?:run_id|role|loading|replica_announced|second_repl_offset|aof_enabled"
     rb"|rdb_changes_since_last_save|rdb_last_load_keys_loaded|config_file|executable"
+    rb"|paused_reason|paused_timeout_milliseconds"
     rb"|master_[a-z0-9_]+|slave[a-z0-9_]+|db[0-9]+)(?=:)):?([^\r\n]*)"
 )
 
@@ -75,6 +77,7 @@ class Report:
     master_link_up: bool = False
     was_never_linked: bool = False
     is_failing_over: bool = False
+    pause_left_ms: int | None = None  # of CLIENT PAUSE, where a server tells that
     priority: int = 100
     offset: int = 0
     announced: bool = True
@@ -104,6 +107,10 @@ def parse(text: bytes) -> Report:
                 report.master_link_up = value == "up"
             case "master_failover_state":
                 report.is_failing_over = value != "no-failover"
+            case "paused_reason" if value != "client_pause":
+                report.pause_left_ms = 0
+            case "paused_timeout_milliseconds" if report.pause_left_ms is None:
+                report.pause_left_ms = max(0, _number(value))
             case "slave_priority":
                 report.priority = _number(value)
             case "slave_repl_offset":
@@ -193,6 +200,7 @@ def take_report(turn: Turn, node: DataNode, text: bytes) -> None:
     node.dataset = report.dataset
     _note_own_failover(turn, node, report)
     _note_followed(turn, node, report)
+    pauses.note_left(turn, node, report.pause_left_ms)
     turn.touch(node)
     _compare_run_id(turn, node, report)
     if not _keep_one_row(turn, node):

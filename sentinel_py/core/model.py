@@ -139,6 +139,7 @@ class Fence:
     is_on: bool = False  # the master has confirmed one
     is_refused: bool = False
     is_ending: bool = False  # it is to end, and the master cannot be told yet
+    was_left: bool = False  # an earlier life of ours may have left one behind
 
 
 @dataclass(slots=True)
@@ -190,6 +191,7 @@ class DataNode(Instance):
     master_port: int = 0
     master_link_up: bool = False
     fence: Fence = field(default_factory=Fence)
+    paused_until: int = 0  # by somebody who is no sentinel, as INFO tells
     script_killed: bool = False
     is_failing_over: bool = False  # by a FAILOVER of its own, in which it takes no writes
     order: FollowOrder | None = None  # one that was not answered yet

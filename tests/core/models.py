@@ -45,6 +45,7 @@ class RedisModel:
     failing_over: int = 0  # 1: it is in a FAILOVER of its own, and follows nobody else
     others: list[tuple[str, int]] = field(default_factory=list)  # more addresses that lead here
     started_as: str = "/etc/redis.conf"
+    pause_left_ms: int = -1  # what INFO says of that; -1: nothing, as before Valkey 8.1
     told: tuple[str, int] | None = None  # what it announces to its master
 
     @property
@@ -81,6 +82,9 @@ class RedisModel:
             lines += self._replica_lines(now, master_is_up and now >= self.synced_at)
         if self.failing_over:
             lines.append("master_failover_state:failover-in-progress")
+        if self.pause_left_ms >= 0:
+            lines.append(f"paused_reason:{'client_pause' if self.pause_left_ms else 'none'}")
+            lines.append(f"paused_timeout_milliseconds:{self.pause_left_ms}")
         if self.replid:
             lines += self._data_lines()
         for number, replica in enumerate(replicas):

@@ -475,6 +475,10 @@ class Stage:
         )
         self.step(view)
 
+    def do_fenced(self, name="mymaster"):
+        """``fenced``: the config file says that we had paused the master when we were killed."""
+        self.state.masters[name].fence.was_left = True
+
     def do_report(self, name, down="yes", replica="no", master="mymaster"):
         """``report S1 down=yes replica=yes``: a member tells what it sees, on the Raft stream."""
         epoch = self.state.masters[master].config_epoch
