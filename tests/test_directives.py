@@ -456,3 +456,13 @@ def test_an_election_timeout():
     state = state_of("raft-election-timeout 3000")
     assert state.settings.raft_election_timeout_ms == 3000
     assert "sentinel raft-election-timeout 3000" in [it.text for it in directives.render(state)]
+
+
+def test_a_member_starts_on_a_name_that_the_log_has_brought():
+    """Its cluster has forbidden names since; a sentinel of its own is told, as ever."""
+    line = "monitor m db.example 6379 2"
+    state = state_of("raft-peers 127.0.0.1:26379", line)
+    assert state.masters["m"].address == Address("db.example", 6379, "")
+    with pytest.raises(ConfigError) as error:
+        state_of(line)
+    assert error.value.reason == "Can't resolve instance hostname."

@@ -66,7 +66,7 @@ def _rule(name: str, count: int) -> Rule:
 def _turn(statement: Statement) -> int:
     """Globals first, then masters, then what is about masters; otherwise in the order of lines."""
     name = statement.words[1].lower()
-    if name in _GLOBALS:
+    if name in _GLOBALS or name in _LISTS:
         return 0
     if name == "monitor":
         # The file's own lines know where a master went; other files and options may be older.

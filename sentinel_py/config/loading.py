@@ -33,8 +33,11 @@ class Loading:
     def address(self, host: str, port_text: str) -> Address:
         port = port_of(port_text)
         ip = roster.numeric_ip(host)
-        if ip is None and not self.state.settings.resolve_hostnames:
-            raise DirectiveError("Can't resolve instance hostname.")
+        settings = self.state.settings
+        if ip is None and not settings.resolve_hostnames:
+            if not settings.raft_peers:
+                raise DirectiveError("Can't resolve instance hostname.")
+            return Address(host, port, "")  # the members may have changed the setting since
         return Address(host, port, self._look_up(host) if ip is None else ip)
 
     def _look_up(self, host: str) -> str:
