@@ -133,6 +133,12 @@ def _http_bind(loading: Loading, args: Sequence[str]) -> None:
     loading.state.settings.http_bind = list(args)
 
 
+def _http_host(loading: Loading, args: Sequence[str]) -> None:
+    if not args:
+        raise DirectiveError("http-host takes names.")
+    loading.state.settings.http_hosts = list(args)
+
+
 def _http_user(loading: Loading, args: Sequence[str]) -> None:
     name, password = args
     if not name or ":" in name or not password:
@@ -330,7 +336,11 @@ _RULES: dict[tuple[str, int], Rule] = {
     ("webhook", 3): _webhook,
 }
 # With any number of arguments.
-_LISTS: dict[str, Rule] = {"raft-peers": _raft_peers, "http-bind": _http_bind}
+_LISTS: dict[str, Rule] = {
+    "raft-peers": _raft_peers,
+    "http-bind": _http_bind,
+    "http-host": _http_host,
+}
 KEYS = frozenset(key_of(("sentinel", name)) for name in (*_LISTS, *(name for name, _ in _RULES)))
 """What the lines of `render` replace in an old file."""
 PER_MASTER = frozenset(key_of(("sentinel", name)) for name, _ in _RULES if name not in _GLOBALS)
@@ -408,6 +418,8 @@ def _http(settings: Settings) -> Iterator[Line]:
         yield directive("http-port", settings.http_port)
     if settings.http_bind != _DEFAULT_SETTINGS.http_bind:
         yield directive("http-bind", *settings.http_bind)
+    if settings.http_hosts:
+        yield directive("http-host", *settings.http_hosts)
     if settings.http_tls:
         yield directive("http-tls", "yes")
     if settings.http_token:

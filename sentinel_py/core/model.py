@@ -512,6 +512,7 @@ class Settings:
     webhook_per_node: bool = False
     http_port: int = 0
     http_bind: list[str] = field(default_factory=lambda: ["127.0.0.1"])
+    http_hosts: list[str] = field(default_factory=list)  # names under which pages may be read
     http_tls: bool = False
     http_token: str = field(default="", repr=False)
     http_users: dict[str, str] = field(default_factory=dict, repr=False)  # name -> password

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from aiohttp import hdrs, web
@@ -19,6 +19,7 @@ from sentinel_py.core import checks
 from sentinel_py.core.messages import Order, Refused
 from sentinel_py.core.model import State
 from sentinel_py.node import Outcome
+from sentinel_py.web import names
 from sentinel_py.web.access import Access
 from sentinel_py.web.guesses import Guesses
 from sentinel_py.web.picture import Json, Object
@@ -36,6 +37,10 @@ READING = (hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS)
 
 _STATUSES = {"INPROG": 409, "NOGOODSLAVE": 409, "NOQUORUM": 503}
 _TEXT_STATUSES = {"No such master with that name": 404, "Duplicate master name.": 409}
+_NO_NAME = (
+    "Pages under this name may be anybody's: use the address, or set sentinel http-host <name>,"
+    " or sentinel http-token, in the config file"
+)
 _HOW_TO_LOG_IN = {"WWW-Authenticate": 'Basic realm="sentinel", charset="UTF-8"'}
 
 logger = logging.getLogger(__name__)
@@ -78,8 +83,15 @@ def natural(text: str, refusal: str) -> int:
 class Gatekeeper:
     """What stands before every page; ``failed`` is told the status of each refused login."""
 
-    def __init__(self, access: Access, guesses: Guesses, failed: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        access: Access,
+        guesses: Guesses,
+        failed: Callable[[int], None],
+        own_names: Sequence[str] = (),
+    ) -> None:
         self._access = access
+        self._names = own_names
         self._guesses = guesses
         self._failed = failed
 
@@ -108,6 +120,8 @@ class Gatekeeper:
             )
         elif is_write:
             raise Problem(403, "Writes need sentinel http-token or http-user in the config file")
+        elif names.is_browser(request.headers) and not names.is_own(request.host, self._names):
+            raise Problem(403, _NO_NAME)
         # A browser that has logged in here adds the login to what other sites' pages send, too.
         origin = request.headers.get(hdrs.ORIGIN)
         if is_write and origin is not None and origin.partition("://")[2] != request.host:

@@ -58,7 +58,9 @@ class WebServer:
         self._timeline = Timeline(self._metrics.failover_ended)
         masters = Masters(sources.node)
         self._gate = Gate(self._metrics.refused.inc, context)
-        keeper = Gatekeeper(access, Guesses(), self._metrics.login_failed)
+        keeper = Gatekeeper(
+            access, Guesses(), self._metrics.login_failed, tuple(settings.http_hosts)
+        )
         app = web.Application(
             middlewares=[self._gate.middleware, keeper.middleware],
             client_max_size=MAX_BODY_BYTES,
