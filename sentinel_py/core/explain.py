@@ -46,6 +46,7 @@ def conditions(state: State, master: Master, now: int) -> list[Condition]:
         _replica(state, master, now),
         *([_refused(master)] if any(it.refusals for it in master.data_nodes()) else []),
         *_upstream(state, master, now),
+        *_second_addresses(master, now),
         *_strangers(state, master, now),
         *_scripts(state, master),
         *_unshared(master),
@@ -167,6 +168,20 @@ def _upstream(state: State, master: Master, now: int) -> list[Condition]:
         f" all the same: SENTINEL FAILOVER {master.name}."
     )
     return [Condition("upstream", value, False, meaning)]
+
+
+def _second_addresses(master: Master, now: int) -> list[Condition]:
+    found = [
+        f"{place} {port} leads to {owner.address.host} {owner.address.port}"
+        for (place, port), alias in master.aliases.items()
+        if now < alias.ends_at
+        for owner in master.data_nodes()
+        if owner.run_id == alias.run_id
+    ]
+    if not found:
+        return []
+    meaning = "One server has one row. Have it announce one address, and name that one everywhere."
+    return [Condition("addresses", ", ".join(found), True, meaning)]
 
 
 def _strangers(state: State, master: Master, now: int) -> list[Condition]:

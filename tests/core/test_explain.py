@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sentinel_py.core import choice, explain
 from sentinel_py.core.model import (
     Address,
+    Alias,
     CatchUp,
     Failover,
     LinkState,
@@ -211,3 +212,13 @@ def test_a_replica_is_fit_if_it_would_be_chosen(it):
     replica.master_link_down_ms = it["without_master_ms"]
     turn = Turn(NOW, state, Random(1), lambda _path: True)
     assert (not explain.why_unfit(state, replica, NOW)) == choice.is_good(turn, replica)
+
+
+def test_a_second_address_is_told():
+    """Its row was dropped; whoever looks why finds it, for as long as it is relied on."""
+    state, master = watched()
+    master.run_id = "r" * 40
+    master.aliases["10.9.0.1", 6379] = Alias(master.run_id, NOW + 10)
+    [found] = [it for it in explain.conditions(state, master, NOW) if it.name == "addresses"]
+    assert (found.value, found.is_met) == ("10.9.0.1 6379 leads to 127.0.0.1 6379", True)
+    assert not [it for it in explain.conditions(state, master, NOW + 10) if it.name == "addresses"]
