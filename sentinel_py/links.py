@@ -50,6 +50,10 @@ MAX_LINE_BYTES = 16 * 1024
 MAX_ELEMENTS = 16
 """The longest array that is ever asked for has six elements (EXEC), none of them an array."""
 
+BURST_MAX = 500
+"""Hellos that are taken in at once from one server: some milliseconds' work. What else waits behind
+them is dropped: a true sentinel says the same again, and so many of them do not speak at once."""
+
 FAMILIAR_EVENTS = 8
 """Kept per link: the hellos of a master's sentinels, of whom there are three or five."""
 
@@ -131,8 +135,9 @@ class _Connection(asyncio.Protocol):
     ) -> None:
         self.link = effect.link
         self._target = (effect.ip, effect.port)
+        self._is_channel = effect.kind is not LinkKind.COMMAND
         self._take: Callable[[Value], Reply | ChannelMessage | None] = (
-            self._take_reply if effect.kind is LinkKind.COMMAND else self._take_channel
+            self._take_channel if self._is_channel else self._take_reply
         )
         self._sink = sink
         self._lost = lost
@@ -243,6 +248,8 @@ class _Connection(asyncio.Protocol):
         except ProtocolError as error:
             self._fail(f"protocol error: {error}")
             return
+        if self._is_channel and len(values) > BURST_MAX:
+            del values[BURST_MAX:]
         for value in values:
             if self._over:
                 return

@@ -227,6 +227,18 @@ async def test_hellos_that_come_again(net):
 
 
 @on_both_loops
+async def test_a_flood_of_hellos_is_cut(net):
+    """What came at once is taken in up to a limit, and the link goes on."""
+    await net.connected(kind=LinkKind.CHANNEL)
+    connection = net.links._connections[1]
+    hello = resp.encode_command(["message", HELLO_CHANNEL, "flood"])
+    connection.data_received(hello * (links_module.BURST_MAX + 100))
+    assert len(net.seen[1:]) == links_module.BURST_MAX
+    connection.data_received(resp.encode_command(["message", HELLO_CHANNEL, "after"]))
+    assert net.seen[-1] == ChannelMessage(1, "after")
+
+
+@on_both_loops
 async def test_a_refused_subscription_breaks_the_link(net):
     """A channel link that gets no messages is not up, though its connection would stay."""
     far_end = await net.connected(kind=LinkKind.CHANNEL)

@@ -12,6 +12,10 @@ from sentinel_py.core.model import MAX_EPOCH, Address, Master, Peer, State
 from sentinel_py.core.turn import Turn
 from sentinel_py.values import dataclass
 
+CHANGES_PER_S_MAX = 50
+"""Peers of a master that appear or move in a second: a flood of forged hellos costs no more than
+its reading. Of more sentinels than this, the others are met in the next seconds."""
+
 PEERS_MAX = 1_000
 """Peers per master; hello is not authenticated, so somebody may make them up."""
 
@@ -199,6 +203,8 @@ def _peer_of(turn: Turn, master: Master, hello: Hello) -> Peer | None:
     known = master.peers.get(hello.run_id)
     if known and known.address.same_as(address):
         return known
+    if not _may_change(turn, master):
+        return None
     if known:
         return _move_peer(turn, known, address)
     _drop_namesake(turn, master, address)
@@ -209,6 +215,14 @@ def _peer_of(turn: Turn, master: Master, hello: Hello) -> Peer | None:
     turn.touch(peer)
     turn.save_soon()
     return peer
+
+
+def _may_change(turn: Turn, master: Master) -> bool:
+    """Return whether a sentinel may appear or move now; true ones say again what they said."""
+    if turn.now >= master.peers_changed_at + 1_000:
+        master.peers_changed_at, master.peers_changed = turn.now, 0
+    master.peers_changed += 1
+    return master.peers_changed <= CHANGES_PER_S_MAX
 
 
 def _drop_namesake(turn: Turn, master: Master, address: Address) -> None:

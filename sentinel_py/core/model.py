@@ -368,6 +368,8 @@ class Master(DataNode):
     shared: Options = field(init=False)  # the same, before any overrides
     overrides: dict[str, OptionValue] = field(default_factory=dict)  # by field of Options
     own_scripts: dict[str, str] = field(default_factory=dict)  # whose paths our own file names
+    peers_changed_at: int = 0  # the beginning of the second
+    peers_changed: int = 0  # in which so many came or moved
     told_upstream: str = ""  # whom it was said to be a replica of
     unshared: tuple[str, str] = "", ""  # its record that the Raft log does not take, and why
     told_scripts: dict[str, str] = field(default_factory=dict)  # said not to be run, by option

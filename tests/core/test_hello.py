@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from sentinel_py.core.hello import PEERS_MAX, Hello, parse
+from sentinel_py.core.hello import CHANGES_PER_S_MAX, PEERS_MAX, Hello, parse
 from sentinel_py.core.messages import DirectHello
 from sentinel_py.core.model import EPOCH_LEAP_MAX, MAX_EPOCH, Address, Options, State
 from sentinel_py.core.roster import add_master
@@ -80,10 +80,16 @@ def test_own_hello(core):
 
 
 def test_a_made_up_crowd_is_limited(core):
-    """Beyond the limit on peers nobody new is taken in, however many hellos come."""
-    for number in range(PEERS_MAX + 5):
-        hear(core, f"10.9.{number // 250}.{number % 250},26379,{number:040},0,mymaster,h,1,0")
-    assert len(core.state.masters["mymaster"].peers) == PEERS_MAX
+    """So many come in a second, and beyond the limit nobody new is taken in, ever."""
+    peers = core.state.masters["mymaster"].peers
+    for number in range(2 * PEERS_MAX):
+        second = number // (2 * CHANGES_PER_S_MAX)
+        line = f"10.9.{number // 250}.{number % 250},26379,{number:040},0,mymaster,h,1,0"
+        hear(core, line, now=second * 1_000)
+        assert len(peers) <= (second + 1) * CHANGES_PER_S_MAX
+    assert len(peers) == PEERS_MAX
+    hear(core, LINE, now=10**6)
+    assert len(peers) == PEERS_MAX
 
 
 def test_a_repeated_hello_counts_as_sign_of_life(core):
