@@ -139,26 +139,36 @@ class Follower:
         if self._confirmed:
             self._confirmed = False
             self._on_master(None)
-        if self._confirming:
-            self._confirming.cancel()
         self._confirming = self._group.create_task(self._confirm(master))
 
     async def _confirm(self, candidate: Place) -> None:
-        """Ask until it says that it is the master; cancelled when another one is named."""
+        """Ask until it says that it is the master, or another one is named.
+
+        It ends by itself then: redis-py loses a connection that is cancelled while it is opened.
+        """
         while not await self._is_master(candidate):
             await asyncio.sleep(ROLE_EVERY_S)
+            if not self._is_confirming():
+                return
+        if not self._is_confirming():
+            return
         self._confirmed = True
         self._failures.pop(candidate, None)
         self._on_master(candidate)
+
+    def _is_confirming(self) -> bool:
+        """Whether the task that asks this is the latest one."""
+        return asyncio.current_task() is self._confirming
 
     async def _is_master(self, place: Place) -> bool:
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S), self._redis_login.client(place) as client:
                 role = (await client.execute_command("ROLE"))[0]
         except _FAILURES as error:
-            self._fail(place, f"{self.name} should be {place}: {_reason(error)}")
+            if self._is_confirming():
+                self._fail(place, f"{self.name} should be {place}: {_reason(error)}")
             return False
-        if role != "master":
+        if role != "master" and self._is_confirming():
             self._fail(place, f"{self.name} should be {place}, which says that it is a {role}")
         return bool(role == "master")
 
