@@ -239,6 +239,15 @@ def attend(turn: Turn, master: Master) -> None:
         _take_up(turn, master)
 
 
+def tilt_ended(turn: Turn) -> None:
+    """Go on with what was claimed in TILT, if nobody else has the lead."""
+    raft = turn.state.raft
+    if raft is not None and raft.leads:
+        for master in turn.state.masters.values():
+            if master.mandate is not None and master.failover is None:
+                _take_up(turn, master)
+
+
 def _take_up(turn: Turn, master: Master) -> None:
     """Go on with a failover that an earlier leader has left unfinished."""
     mandate = master.mandate
@@ -330,7 +339,10 @@ def _apply_claim(turn: Turn, entry: Claim, ticket: int) -> None:
     if not entry.forced:
         fencing.claimed(turn, master)
     # Without the lead it is read again after a restart, and long over: others have gone on.
-    if entry.leader == turn.state.myid and _raft(turn).leads:
+    # In TILT the lead is given away, and whoever gets it goes on; or we do, when that is over.
+    # What an operator has ordered begins, and its steps wait.
+    is_time = entry.forced or not turn.state.is_tilted
+    if entry.leader == turn.state.myid and _raft(turn).leads and is_time:
         attempt = failover.begin(turn, master, entry.epoch, forced=entry.forced)
         attempt.is_coordinated = entry.coordinated
         attempt.takes_stale = master.stale_epoch == entry.epoch

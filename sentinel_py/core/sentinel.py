@@ -138,6 +138,7 @@ class Sentinel:
             for master in state.masters.values():
                 for instance in master.instances():
                     turn.touch(instance)
+            consensus.tilt_ended(turn)
 
     def _collect_due(self, turn: Turn) -> None:
         timers = self._timers
