@@ -22,6 +22,7 @@ class HeardOrder(NamedTuple):
     """An order of another member, by its digest, and when it was applied here."""
 
     key: str
+    about: str  # the master's name, or the pattern of a RESET
     at: int
 
 

@@ -49,8 +49,13 @@ def is_one(entry: Command) -> bool:
 
 
 def absorbs(turn: Turn, entry: Command) -> bool:
-    """Return whether an order that is given here was carried out through another member."""
+    """Return whether an order that is given here was carried out through another member.
+
+    A MONITOR of what was removed since is no repetition: it is meant.
+    """
     assert turn.state.raft is not None
+    if entry.order == "monitor" and has_effect(turn, entry):
+        return False
     return _use(turn.state.raft, _key_of(entry), turn.now)
 
 
@@ -82,7 +87,7 @@ def remember(turn: Turn, entry: Command, entry_id: str) -> None:
     del state.recent_orders[:-RECENT_MAX]
     # What is read again after a restart was given long ago.
     if is_in_cluster(state) and who != _digest(state.myid):
-        state.raft.heard_orders.append(HeardOrder(key, turn.now))
+        state.raft.heard_orders.append(HeardOrder(key, _about(entry), turn.now))
         del state.raft.heard_orders[:-HEARD_MAX]
 
 
@@ -112,8 +117,17 @@ def _use(raft: Raft, key: str, now: int) -> bool:
     heard = next((it for it in raft.heard_orders if it.key == key), None)
     if heard is None:
         return False
-    raft.heard_orders.remove(heard)
+    # Who repeats has come past what was given before about the same master.
+    place = raft.heard_orders.index(heard)
+    older, newer = raft.heard_orders[:place], raft.heard_orders[place + 1 :]
+    raft.heard_orders = [it for it in older if it.about != heard.about] + newer
     return True
+
+
+def _about(entry: Command) -> str:
+    if entry.order == "monitor":
+        return snapshot.read_master(entry.words[0]).name
+    return entry.words[0]
 
 
 def _key_of(entry: Command) -> str:

@@ -201,3 +201,16 @@ def test_clients_of_others_are_told_where_it_was():
     assert not any(made.address(member) for member in range(3))
     assert not views.masters(made.cores[0].state, made.now)
     assert IDS
+
+
+def test_what_was_removed_since_is_watched_again():
+    """Through whatever member: the MONITOR of before is not repeated, but meant."""
+    made = cluster()
+    assert made.order(0, Monitor(5, "ghost", MASTER, "1", "2")) is None
+    assert made.order(1, Remove(6, "ghost")) is None
+    assert made.order(2, Monitor(7, "ghost", MASTER, "1", "2")) is None
+    assert all("ghost" in core.state.masters for core in made.cores)
+    assert made.order(1, Remove(8, "ghost")) is None
+    assert made.order(2, Remove(9, "ghost")) is None
+    assert made.order(0, Monitor(10, "ghost", MASTER, "1", "2")) is None
+    assert all("ghost" in core.state.masters for core in made.cores)
