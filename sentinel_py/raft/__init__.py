@@ -46,6 +46,7 @@ The search goes on at once, but not in a spin     what_is_missing_is_sent_at_onc
 One message carries all that is missing           one_message_carries_all_that_is_missing
 Votes and acknowledgements wait for the disk      a_message_waits_for_the_disk
 A term is on disk before anything is sent in it   entries_wait_if_the_term_is_not_on_disk_yet
+A sign of life says nothing that is not on disk   test_writing: a_sign_of_life_acknowledges_what_...
 A command that raises does not stop the log       a_command_that_raises_does_not_stop_the_log
 An old snapshot is not taken                      an_old_snapshot_is_not_taken
 Entries that agree are never cut                  a_late_copy_of_entries_cuts_nothing

@@ -99,6 +99,7 @@ class Driver:
             self._rng,
             clock=member.host.now,
             timing=timing_of(member.state.settings.raft_election_timeout_ms),
+            wake=self._soon,
             is_disk_doubted=is_disk_doubted,
         )
 
@@ -371,6 +372,8 @@ class Driver:
         """Return what keeps us from a majority, in words for an operator; empty if we have one."""
         if now.role is Role.HALTED:
             return "its Raft journal cannot be written, and is tried again"
+        if now.is_disk_late:
+            return "its Raft journal is being written, and its disk does not answer"
         return "" if now.has_majority else self._member.why_alone()
 
     def _tell(self, before: Status, now: Status, *, first: bool) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from random import Random
 
 from sentinel_py.raft.codec import Message
-from sentinel_py.raft.guarded import Core, Timing
+from sentinel_py.raft.guarded import Core, Role, Timing
 from sentinel_py.values import dataclass
 
 _EARLY_MS = 20, 100
@@ -88,13 +88,23 @@ class Election:
             self._leader_heard_at = self._core.now_ms - self._timing.min_election_ms
             self._put_off()
 
+    def rested(self, took_ms: int) -> None:
+        """A write has ended that took so long: what was said meanwhile is still to be read.
+
+        A candidate gives the others the time that its own vote took: theirs has to be on disk, too.
+        """
+        if self._core.role is Role.CANDIDATE and took_ms:
+            self._put_off(took_ms)
+        elif self._core.now_ms >= self._deadline_at:
+            self._put_off()
+
     # Standing
 
-    def _put_off(self) -> None:
+    def _put_off(self, longer_ms: int = 0) -> None:
         shortest, longest = self._timing.min_election_ms, self._timing.max_election_ms
         if self._leader_is_dead:
             shortest, longest = _EARLY_MS
-        self._deadline_at = self._core.now_ms + self._rng.randint(shortest, longest)
+        self._deadline_at = self._core.now_ms + longer_ms + self._rng.randint(shortest, longest)
 
     def _ask_around(self) -> None:
         self._put_off()

@@ -2,7 +2,8 @@
 
 The engine has no thread, no loop and no socket. Its owner hands it what arrives, calls `step` soon
 after that, and again after `next_tick_ms` at the latest. A step delivers, lets PySyncObj compute,
-writes and syncs the journal, and then lets the messages go; again while something changes.
+begins the write of the journal, and lets the messages go when it is done; again while something
+changes. Until then the engine rests, but for signs of life (`writing`).
 
 The rule guarded: no message leaves and no outcome is told before what it depends on is on disk.
 """
@@ -22,11 +23,12 @@ from sentinel_py.raft.disk import Disk
 from sentinel_py.raft.election import Election
 from sentinel_py.raft.guarded import LAN, PROPOSALS_LIMIT, Core, Role, Timing
 from sentinel_py.raft.joining import Joining, Learner
-from sentinel_py.raft.journal import CompactionError, Journal, JournalDamagedError
+from sentinel_py.raft.journal import CompactionError, Journal, JournalDamagedError, Write
 from sentinel_py.raft.membership import REGULAR, Add, Change, change_in, command_of, is_id
-from sentinel_py.raft.proposals import REFUSED_REASON, Done, Outcome, Proposals
+from sentinel_py.raft.proposals import REFUSED_REASON, Done, Outcome, Proposal, Proposals
 from sentinel_py.raft.replication import Replication
 from sentinel_py.raft.snapshot import FIRST_INDEX, STATE_LIMIT, Snapshot
+from sentinel_py.raft.writing import Writing
 from sentinel_py.values import dataclass
 
 __all__ = ["Done", "Engine", "Outcome", "Role", "StateMachine", "Status", "Timing"]
@@ -85,6 +87,7 @@ class Status:
     last_index: int
     snapshot_index: int
     journal_bytes: int
+    is_disk_late: bool  # a write has been under way for too long, and nothing is said meanwhile
 
 
 def monotonic_ms() -> int:
@@ -95,7 +98,8 @@ class Engine:
     """The member whose journal is on this disk; `journal.create` makes one.
 
     ``transport`` takes the id of a peer and a message for it, and may lose it. ``clock`` is
-    monotonic. Raises FileNotFoundError and JournalDamagedError.
+    monotonic. ``wake`` asks for a step, because the disk has done what it was given. Raises
+    FileNotFoundError and JournalDamagedError.
     """
 
     def __init__(
@@ -107,6 +111,7 @@ class Engine:
         *,
         clock: Callable[[], int] = monotonic_ms,
         timing: Timing = LAN,
+        wake: Callable[[], None] = lambda: None,
         is_disk_doubted: bool = False,
     ) -> None:
         self._machine = machine
@@ -124,6 +129,8 @@ class Engine:
             rng=rng,
             now_ms=clock(),
         )
+        self._timing = timing
+        self._writing = Writing(disk, clock, wake)
         self._election = Election(core, timing, rng, self._send)
         self._replication = Replication(
             core, self._send, acknowledged=self._election.acknowledged, install=self._install
@@ -135,6 +142,9 @@ class Engine:
         self._links: dict[str, None] = {}
         self._inbox: deque[tuple[str, Message]] = deque()
         self._outbox: list[tuple[str, Message]] = []
+        self._waiting: list[tuple[str, Message]] = []  # for the write that is under way
+        self._is_compacting = False
+        self._alive_at = 0  # when a leader says again that it is there, during a write
         self._is_restored = False
         self._is_halted = False
         self._compact_at = self._seal_at = core.now_ms
@@ -166,6 +176,9 @@ class Engine:
         decoded = codec.decode(message)
         if len(self._inbox) < INBOX_LIMIT and not self._is_halted:
             self._inbox.append((peer, decoded))
+        if self._writing.is_under_way:
+            self._hear(peer, decoded)
+            return False
         return not self._only_renews_the_lease(peer, decoded)
 
     def _only_renews_the_lease(self, peer: str, message: Message) -> bool:
@@ -199,7 +212,10 @@ class Engine:
         if self._is_halted or not is_reachable or not is_acceptable:
             self._proposals.tell_later(done, Outcome.REFUSED)
             return
-        core.submit(REGULAR + command, self._proposals.begin(done, self._clock()))
+        core.submit(REGULAR + command, self._begin_proposal(done))
+
+    def _begin_proposal(self, done: Done) -> Proposal:
+        return self._proposals.begin(done, self._clock(), self._writing.took_ms)
 
     def change(self, change: Change, done: Done) -> None:
         """Add or remove a member; the leader does that, one at a time, and never to itself."""
@@ -207,7 +223,7 @@ class Engine:
         if self._is_halted or not core.is_leader or not is_id(change.member):
             self._proposals.tell_later(done, Outcome.REFUSED)
         elif not isinstance(change, Add):
-            core.submit(command_of(change), self._proposals.begin(done, self._clock()))
+            core.submit(command_of(change), self._begin_proposal(done))
         elif change.member in core.membership.current or self._joining.member:
             self._proposals.tell_later(done, Outcome.REFUSED)
         else:
@@ -231,12 +247,17 @@ class Engine:
         """When to call `step` if nothing happens before."""
         if self._is_halted:
             return _SEAL_PERIOD_MS
-        if self._inbox:
-            return 0
         core = self._core
-        wake_ats = [self._seal_at, self._election.next_at, self._proposals.next_at]
-        if core.is_leader:
-            wake_ats.append(core.heartbeat_at)
+        if self._writing.is_under_way:
+            wake_ats = [self._clock() + _SEAL_PERIOD_MS, self._proposals.next_at]
+            if core.is_leader:
+                wake_ats.append(self._alive_at)
+        elif self._inbox:
+            return 0
+        else:
+            wake_ats = [self._seal_at, self._election.next_at, self._proposals.next_at]
+            if core.is_leader:
+                wake_ats.append(core.heartbeat_at)
         return max(0, min(it for it in wake_ats if it is not None) - self._clock())
 
     def status(self) -> Status:
@@ -257,6 +278,7 @@ class Engine:
             last_index=core.last.index,
             snapshot_index=self._journal.snapshot.index,
             journal_bytes=self._journal.size,
+            is_disk_late=self._writing.is_late(),
         )
 
     def _match(self) -> dict[str, int]:
@@ -290,6 +312,8 @@ class Engine:
         core.set_time(self._clock())
         self._restore_once()
         for _ in range(_ROUNDS_LIMIT):
+            if not self._is_written():
+                break
             before = core.progress
             core.set_links(self._links)
             self._deliver()
@@ -299,7 +323,10 @@ class Engine:
             self._flush()
             if core.progress == before and not self._inbox:
                 break
-        self._tidy_up()
+        if self._is_written():
+            self._tidy_up()
+        else:
+            self._stay_alive()
 
     def _restore_once(self) -> None:
         # Not at once: the owner may not be ready before its first step.
@@ -328,9 +355,69 @@ class Engine:
                 self._transport(peer, codec.encode(message))
             else:
                 waiting.append((peer, message))
-        self._journal.flush()
-        for peer, message in waiting:
+        write = self._journal.flushing()
+        if write is None:
+            self._let_go(waiting)
+        else:
+            self._waiting = waiting
+            self._begin(write)
+
+    def _begin(self, write: Write) -> None:
+        self._alive_at = self._core.now_ms + self._timing.heartbeat_ms
+        self._writing.begin(write)
+
+    def _is_written(self) -> bool:
+        """Whether no write is under way; what has waited for it may go."""
+        if self._writing.is_under_way:
+            return False
+        try:
+            has_ended = self._writing.settle()
+        except CompactionError as error:
+            if not self._is_compacting:
+                raise
+            self._compaction_failed(error)
+            has_ended = True
+        if has_ended:
+            self._is_compacting = False
+            waiting, self._waiting = self._waiting, []
+            self._let_go(waiting)
+            self._election.rested(self._writing.took_ms)
+        return True
+
+    def _let_go(self, messages: list[tuple[str, Message]]) -> None:
+        for peer, message in messages:
             self._transport(peer, codec.encode(message))
+
+    # During a write
+
+    def _stay_alive(self) -> None:
+        """Go on with a leader's heartbeats; nothing in them is newer than the journal."""
+        core = self._core
+        self._proposals.expire(core.now_ms)
+        # A term that is not on disk may not be told: we might forget that we led in it.
+        if not core.is_leader or self._journal.has_unsynced_vote or self._writing.is_late():
+            self._alive_at = core.now_ms + _SEAL_PERIOD_MS
+        elif core.now_ms >= self._alive_at:
+            self._alive_at = core.now_ms + self._timing.heartbeat_ms
+            for peer in self._links:
+                if heartbeat := core.heartbeat(peer):
+                    self._replication.stamp(heartbeat)
+                    self._transport(peer, codec.encode(heartbeat))
+
+    def _hear(self, peer: str, message: Message) -> None:
+        """Take a sign of life at once; what else it says waits, like all other messages."""
+        core = self._core
+        core.set_time(self._clock())
+        if self._writing.is_late():
+            return
+        if message["type"] == "next_node_idx":
+            self._replication.renew(peer, message)
+        elif message["type"] != "append_entries" or message["term"] != core.term:
+            return
+        elif not core.is_leader:
+            self._election.heard_leader()
+            if answer := self._replication.sign_of_life(peer, message):
+                self._transport(peer, codec.encode(answer))
 
     def _tidy_up(self) -> None:
         core = self._core
@@ -340,19 +427,23 @@ class Engine:
         is_long = applied >= COMPACT_ENTRIES or self._journal.grown >= COMPACT_BYTES
         if is_long and core.now_ms >= self._compact_at:
             self._compact()
-        if core.now_ms >= self._seal_at:
+        elif core.now_ms >= self._seal_at:
             self._seal_at = core.now_ms + _SEAL_PERIOD_MS
             self._journal.seal()
 
     def _compact(self) -> None:
-        try:
-            state = self._machine.snapshot()
-            if len(state) > STATE_LIMIT:
-                raise CompactionError(f"the state has more than {STATE_LIMIT} bytes")
-            self._core.compact(state)
-        except CompactionError as error:
-            self._compact_at = self._core.now_ms + _COMPACTION_PAUSE_MS
-            _log.warning("Raft: the journal cannot be compacted: %s", error)
+        state = self._machine.snapshot()
+        if len(state) > STATE_LIMIT:
+            error = CompactionError(f"the state has more than {STATE_LIMIT} bytes")
+            return self._compaction_failed(error)
+        self._is_compacting = True
+        self._begin(self._core.compacting(state))
+        self._is_written()
+        return None
+
+    def _compaction_failed(self, error: CompactionError) -> None:
+        self._compact_at = self._core.now_ms + _COMPACTION_PAUSE_MS
+        _log.warning("Raft: the journal cannot be compacted: %s", error)
 
     def _halt(self, error: Exception) -> None:
         """What is in memory is not on disk, so nothing may follow from it any more."""
@@ -360,6 +451,7 @@ class Engine:
         self._is_halted = True
         self._inbox.clear()
         self._outbox.clear()
+        self._waiting.clear()
         self._joining.end(self._refuse)
         self._proposals.end_all()
 
@@ -379,8 +471,7 @@ class Engine:
         return True
 
     def _promote(self, learner: Learner) -> None:
-        done = self._proposals.begin(learner.done, self._core.now_ms)
-        self._core.submit(command_of(Add(learner.id)), done)
+        self._core.submit(command_of(Add(learner.id)), self._begin_proposal(learner.done))
 
     def _refuse(self, learner: Learner) -> None:
         self._proposals.tell_later(learner.done, Outcome.REFUSED)

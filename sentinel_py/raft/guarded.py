@@ -17,7 +17,7 @@ from pysyncobj.version import VERSION
 
 from sentinel_py.raft.adapters import CLOCK, LibraryError, Log, Outgoing, SnapshotSender, member
 from sentinel_py.raft.codec import BATCH_LIMIT, Message
-from sentinel_py.raft.journal import Journal
+from sentinel_py.raft.journal import Journal, Write
 from sentinel_py.raft.membership import MEMBERS_LIMIT, REGULAR, Add, Membership, change_in
 from sentinel_py.raft.snapshot import Entry, Snapshot
 from sentinel_py.values import dataclass
@@ -178,6 +178,22 @@ class Core:
         """Whether this leader sends the log there: to voters, and to a member that joins."""
         return member(peer) in self._raft._SyncObj__raftNextIndex
 
+    def heartbeat(self, peer: str) -> Message | None:
+        """What tells a follower that we lead, and nothing else; None if it lacks what we forgot."""
+        if not self.is_follower(peer):
+            return None
+        previous = self.next_index(peer) - 1
+        if not self.journal.entries[0].index <= previous <= self.last.index:
+            return None
+        return {
+            "type": "append_entries",
+            "term": self.term,
+            "commit_index": self.commit_index,
+            "prevLogIdx": previous,
+            "prevLogTerm": self.journal.term_at(previous),
+            "entries": [],
+        }
+
     # What happens to it
 
     def set_time(self, now_ms: int) -> None:
@@ -270,14 +286,19 @@ class Core:
 
     # Snapshots
 
-    def compact(self, state: bytes) -> None:
-        """Put a snapshot of what is applied in the place of the log before it."""
+    def compacting(self, state: bytes) -> Write:
+        """What puts a snapshot of what is applied in the place of the log before it."""
         index = self.applied_index
         first = self.journal.entries[0].index
         previous, last = self.journal.entries[index - 1 - first : index + 1 - first]
         members = self.membership.as_of(index)
-        self.journal.compact(Snapshot(previous, last, members, state))
-        self.membership.compact(index)
+        write = self.journal.compacting(Snapshot(previous, last, members, state))
+
+        def settle() -> None:
+            write.settle()
+            self.membership.compact(index)
+
+        return Write(write.job, settle)
 
     def install(self, snapshot: Snapshot) -> None:
         """Put a leader's snapshot in the place of the whole log."""

@@ -11,8 +11,11 @@ good frame behind it says that its place was durable, it is damage. So that the 
 a witness, too, a seal follows it: a frame that is not synced and tells the commit index, which need
 not last.
 
-The rule guarded: what `flush` has returned from comes back, whatever happens, or the journal is
-refused; what is refused is not touched.
+A disk may take a second for a sync, so what waits for one is done elsewhere: `flushing` and
+`compacting` give a `Write`, whose job any thread may do while the journal is left alone.
+
+The rule guarded: what a settled write held comes back, whatever happens, or the journal is refused;
+what is refused is not touched.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from sentinel_py.raft import snapshot as snapshots
 from sentinel_py.raft.disk import Disk
 from sentinel_py.raft.membership import NO_OP
 from sentinel_py.raft.snapshot import FIRST_INDEX, Entry, Snapshot
+from sentinel_py.values import dataclass
 
 NAME = "journal"
 _NEW_NAME = "journal.new"
@@ -71,8 +75,21 @@ def create(disk: Disk, member_id: str, members: tuple[str, ...]) -> None:
     disk.sync_dir()
 
 
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Something to be put on disk: its ``job`` in any thread, and what follows once it is done."""
+
+    job: Callable[[], None]
+    settle: Callable[[], None]
+
+    def do(self) -> None:
+        """Do all of it here and now."""
+        self.job()
+        self.settle()
+
+
 class Journal:
-    """An open journal. Changes are in memory at once, and on disk after `flush`."""
+    """An open journal. Changes are in memory at once, and on disk after `flushing`'s write."""
 
     member_id: str
     snapshot: Snapshot
@@ -84,6 +101,7 @@ class Journal:
         self.voted_for: str | None = None
         self.commit_index = FIRST_INDEX
         self._pending: list[bytes] = []
+        self._is_anew = False  # the next write is a new file with all of it
         self._written_commit_index = FIRST_INDEX
         self.has_unsynced_vote = False
         data = disk.read(NAME)
@@ -91,6 +109,7 @@ class Journal:
         self._base_size = self._durable_size = self._sealed_size = self.size
         self._make_durable(len(data))
         self.commit_index = min(self.commit_index, self.last.index)
+        self.durable_index = self.last.index  # up to here the entries outlive a crash
 
     @property
     def last(self) -> Entry:
@@ -115,6 +134,7 @@ class Journal:
         """Forget the entries from here on."""
         assert self.snapshot.index < index <= self.last.index + 1, "a snapshot is never cut"
         del self.entries[index - self.entries[0].index :]
+        self.durable_index = min(self.durable_index, index - 1)
         self._pending.append(b"T" + _NUMBER.pack(index))
 
     def set_vote(self, term: int, voted_for: str | None) -> None:
@@ -123,52 +143,61 @@ class Journal:
         self._pending.append(self._vote_record())
         self.has_unsynced_vote = True
 
-    def flush(self) -> None:
-        """Make the changes durable."""
+    def flushing(self) -> Write | None:
+        """What makes the changes durable; None if there are none."""
+        if self._is_anew:
+            return self._anew(self.snapshot, self.entries[2:])
         if not self._pending:
-            return
-        self._append_frame(b"".join(self._pending))
+            return None
+        frame = self._next_frame(b"".join(self._pending))
         self._pending.clear()
-        self._disk.sync(NAME)
-        self._durable_size = self.size
-        self.has_unsynced_vote = False
+
+        def settle() -> None:
+            self.size += len(frame)
+            self._durable_size = self.size
+            self._all_is_durable()
+
+        return Write(lambda: self._append(frame), settle)
 
     def seal(self) -> None:
         """Leave a witness that the last flush was durable. Costs no sync, and nothing when idle."""
         assert not self._pending
         if self.size > self._sealed_size or self.commit_index != self._written_commit_index:
-            self._append_frame(b"")
+            frame = self._next_frame(b"")
+            self._disk.append(NAME, frame)
+            self.size += len(frame)
             self._sealed_size = self.size
 
-    def compact(self, snapshot: Snapshot) -> None:
-        """Put a snapshot in the place of the entries up to its own; CompactionError if it fails."""
+    def compacting(self, snapshot: Snapshot) -> Write:
+        """What puts a snapshot in the place of the entries up to its own; CompactionError fails."""
         assert not self._pending
-        self._replace(snapshot, self.entries[snapshot.index + 1 - self.entries[0].index :])
+        return self._anew(snapshot, self.entries[snapshot.index + 1 - self.entries[0].index :])
 
     def write_anew(self) -> None:
         """Put all of it into a new file: what a failed sync has left of the old one, nobody knows.
 
         The system may take pages that it could not write for clean ones, and sync them no more.
         """
-        self.compact(self.snapshot)
+        self.compacting(self.snapshot).do()
 
     def install(self, snapshot: Snapshot) -> None:
-        """Put a leader's snapshot in the place of everything; CompactionError if it fails."""
+        """Put a leader's snapshot in the place of everything; the next write is a new file."""
         self._pending.clear()
+        self._is_anew = True
         self.commit_index = snapshot.index
-        self._replace(snapshot, [])
+        self.durable_index = 0
+        self._take(snapshot, [])
 
     # Writing
 
-    def _append_frame(self, records: bytes) -> None:
+    def _next_frame(self, records: bytes) -> bytes:
         if self.commit_index != self._written_commit_index:
             records += self._commit_record()
             self._written_commit_index = self.commit_index
-        frame = _frame(records, self.size, self._durable_size)
-        self._disk.append(NAME, frame)
-        self.size += len(frame)
+        return _frame(records, self.size, self._durable_size)
 
-    def _replace(self, snapshot: Snapshot, tail: list[Entry]) -> None:
+    def _anew(self, snapshot: Snapshot, tail: list[Entry]) -> Write:
+        commit_index = self.commit_index
         records = [
             _text_record(b"I", self.member_id),
             _snapshot_record(snapshot),
@@ -177,6 +206,22 @@ class Journal:
             *map(_entry_record, tail),
         ]
         data = _HEADER + _frame(b"".join(records), len(_HEADER), 0)
+        self._pending.clear()
+
+        def settle() -> None:
+            self._take(snapshot, tail)
+            self._is_anew = False
+            self._written_commit_index = commit_index
+            self.size = self._base_size = self._durable_size = self._sealed_size = len(data)
+            self._all_is_durable()
+
+        return Write(lambda: self._replace(data), settle)
+
+    def _append(self, frame: bytes) -> None:
+        self._disk.append(NAME, frame)
+        self._disk.sync(NAME)
+
+    def _replace(self, data: bytes) -> None:
         try:
             _write_new(self._disk, data)
             self._disk.rename(_NEW_NAME, NAME)
@@ -186,11 +231,14 @@ class Journal:
             raise CompactionError(error.strerror) from error
         # Until this has worked a crash may bring back the old file, so no change may follow.
         self._disk.sync_dir()
+
+    def _take(self, snapshot: Snapshot, tail: list[Entry]) -> None:
         self.snapshot = snapshot
         self.entries = [snapshot.previous, snapshot.last, *tail]
+
+    def _all_is_durable(self) -> None:
         self.has_unsynced_vote = False
-        self._written_commit_index = self.commit_index
-        self.size = self._base_size = self._durable_size = self._sealed_size = len(data)
+        self.durable_index = self.last.index
 
     def _make_durable(self, found_size: int) -> None:
         # The process may have died before it synced what was just read; votes will depend on it.

@@ -14,6 +14,10 @@ from pysyncobj import FAIL_REASON
 TIMEOUT_MS = 2_000
 """Several elections long; a proposal that is not answered by then has lost its answer."""
 
+WRITES = 4
+"""So many writes of the journal it may wait for besides: those under way, and its own, on two
+members."""
+
 
 class Outcome(Enum):
     DONE = "done"
@@ -66,8 +70,9 @@ class Proposals:
             return 0
         return next((it.deadline_at for it in self._open), None)
 
-    def begin(self, done: Done, now_ms: int) -> Proposal:
-        proposal = Proposal(self, done, now_ms + TIMEOUT_MS)
+    def begin(self, done: Done, now_ms: int, write_ms: int) -> Proposal:
+        """Begin to wait for the outcome; a write of the journal takes so long at present."""
+        proposal = Proposal(self, done, now_ms + TIMEOUT_MS + WRITES * write_ms)
         self._open[proposal] = None
         return proposal
 

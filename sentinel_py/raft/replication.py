@@ -55,6 +55,7 @@ class Replication:
         self._install = install
         self._transfer: _Transfer | None = None
         self._refused_until = 0  # no snapshot is wanted before that
+        self._agreed = ("", 0, 0)  # leader, term, and up to where its log and ours are the same
         self._sequence = 0
         self._search_from: dict[str, int] = {}  # the answers that count for each follower
         self._resend_at = 0
@@ -82,6 +83,7 @@ class Replication:
         missing = self._missing(entries)
         commit_index = min(message["commit_index"], matched)
         self._follow(peer, message, missing, commit_index=commit_index)
+        self._agreed = (peer, message["term"], matched)
         self._answer(peer, message, matched + 1, success=True)
 
     def _parts_at(self, index: int, term: int) -> int | None:
@@ -130,18 +132,26 @@ class Replication:
         )
 
     def _answer(self, peer: str, message: Message, next_index: int, *, success: bool) -> None:
-        self._send(
-            peer,
-            {
-                "type": "next_node_idx",
-                "term": message["term"],
-                "next_node_idx": next_index,
-                "reset": not success,
-                "success": success,
-                "sequence": message["sequence"],
-                "sent_at": message["sent_at"],
-            },
-        )
+        self._send(peer, self._answer_to(message, next_index, success=success))
+
+    def _answer_to(self, message: Message, next_index: int, *, success: bool) -> Message:
+        return {
+            "type": "next_node_idx",
+            "term": message["term"],
+            "next_node_idx": next_index,
+            "reset": not success,
+            "success": success,
+            "sequence": message["sequence"],
+            "sent_at": message["sent_at"],
+        }
+
+    def sign_of_life(self, peer: str, message: Message) -> Message | None:
+        """Answer a leader during a write, with what outlives a crash; None if that is not known."""
+        leader, term, index = self._agreed
+        if (leader, term) != (peer, message["term"]):
+            return None
+        index = min(index, self._core.journal.durable_index)
+        return self._answer_to(message, index + 1, success=True)
 
     # Follower: snapshots
 
@@ -191,13 +201,21 @@ class Replication:
         message["sequence"] = self._sequence
         message["sent_at"] = self._core.now_ms
 
-    def on_next_node_idx(self, peer: str, message: Message) -> None:
+    def renew(self, peer: str, message: Message) -> bool:
+        """Count an answer as a sign of life; False if it is none to what we said in this term."""
         core = self._core
         if not core.is_leader or message["term"] != core.term or not core.is_follower(peer):
-            return
+            return False
         if message["sequence"] > self._sequence or message["sent_at"] > core.now_ms:
-            return
+            return False
         self._acknowledged(peer, message["sent_at"])
+        return True
+
+    def on_next_node_idx(self, peer: str, message: Message) -> None:
+        """Take the answer of a follower."""
+        core = self._core
+        if not self.renew(peer, message):
+            return
         next_index = core.next_index(peer)
         is_success = message["success"] and message["next_node_idx"] <= core.last.index + 1
         # PySyncObj counts an answer of any kind as a sign of life.

@@ -67,6 +67,7 @@ class Group:
         self.sent = []
         self.catch = lambda source, target, message: False
         self._queue = deque()
+        self._writes = []  # when each is done, its disk, its job and who is told
         for member_id in ids:
             self.add(member_id, tuple(ids))
 
@@ -87,8 +88,14 @@ class Group:
         )
         self._link(member_id, "connected")
 
+    def slow_down(self, member_id, ms):
+        """Its disk takes so long for a write from now on."""
+        disk = self.disks[member_id]
+        disk.later = lambda *task: self._writes.append((self.now + ms, disk, *task))
+
     def stop(self, member_id):
         """Its process is gone; the others' connections break."""
+        self._writes = [it for it in self._writes if it[1] is not self.disks[member_id]]
         self._queue = deque(it for it in self._queue if member_id not in it[:2])
         self._link(member_id, "disconnected")
         del self.engines[member_id]
@@ -128,6 +135,10 @@ class Group:
     def run(self, ms):
         for _ in range(ms):
             self.now += 1
+            for write in [it for it in self._writes if it[0] <= self.now]:
+                self._writes.remove(write)
+                _, disk, job, ended = write
+                disk.do(job, ended)
             self.step()
 
     def until(self, condition, ms=5_000):

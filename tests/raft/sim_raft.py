@@ -14,15 +14,13 @@ from dataclasses import dataclass, field
 from random import Random
 
 from sentinel_py.raft import engine as engines
-from sentinel_py.raft import journal
+from sentinel_py.raft import journal, proposals
 from sentinel_py.raft.engine import Engine, Outcome, Role
 from sentinel_py.raft.guarded import LAN, timing_of
 from sentinel_py.raft.membership import Add, Remove
 from tests.sim.disk import PowerCut, SimDisk
 
 MS = 1000
-QUIET_MS = 6_000
-SLOW_QUIET_MS = 15_000
 MAX_HOSTS = 6
 ADD_TRIES = 10
 
@@ -37,10 +35,13 @@ class Options:
 
     hosts: int = 3
     run_ms: int = 6_000
+    quiet_ms: int = 6_000
     propose_ms: int = 20
     fault_ms: int = 400
     delay_us: tuple = (100, 2_000)
     compact_entries: int = 40
+    write_us: tuple = (0, 0)  # what a write of the journal takes, if not no time
+    stall: float = 0.0  # how likely it takes many seconds instead
     timing: object = LAN
     faults: dict = field(default_factory=lambda: dict(FAULTS))
 
@@ -113,6 +114,9 @@ class Host:
         self.timer = 0
         self.resume_at = 0
         self.sends_left = None
+        self.writes = []  # jobs that the disk has not begun
+        if world.opts.write_us[1]:
+            self.disk.later = self.write_later
         # Clocks differ, and run at speeds that differ by one percent at most.
         self.clock_offset = world.rng.randrange(1, 10_000_000)
         self.clock_rate = world.rng.uniform(0.995, 1.005)
@@ -129,9 +133,32 @@ class Host:
         self.machine = Machine(self.world, self)
         rng = Random(f"{self.world.seed} {self.id} {self.life}")
         self.engine = Engine(
-            self.disk, self.machine, self.send, rng, clock=self.clock, timing=self.world.opts.timing
+            self.disk,
+            self.machine,
+            self.send,
+            rng,
+            clock=self.clock,
+            timing=self.world.opts.timing,
+            wake=self.due,
         )
         self.due()
+
+    def write_later(self, job, ended):
+        rng, opts = self.world.rng, self.world.opts
+        wait_us = rng.randint(*opts.write_us)
+        if not self.world.is_calm and rng.random() < opts.stall:
+            wait_us += rng.randint(1_000, 8_000) * MS
+        self.writes.append(job)
+        self.world.at(self.world.now + wait_us, self.write, self.life, job, ended)
+
+    def write(self, life, job, ended):
+        if life != self.life or job not in self.writes:
+            return
+        self.writes.remove(job)
+        try:
+            self.disk.do(job, ended)
+        except PowerCut:
+            self.world.crash(self, with_power=True)
 
     def send(self, peer, message):
         if self.sends_left is not None:
@@ -270,8 +297,11 @@ class World:
             link.held.append(message)
             return
         host = self.hosts[target]
-        if host.is_alive and host.engine.receive(source, message):
-            host.due()
+        try:
+            if host.is_alive and host.engine.receive(source, message):
+                host.due()
+        except PowerCut:
+            self.crash(host, with_power=self.rng.random() < 0.7)
 
     def break_link(self, source, target):
         link = self.links.get((source, target))
@@ -298,6 +328,11 @@ class World:
         host.is_due = False
         host.disk.writes_left = host.sends_left = None
         host.disk.is_full = False
+        # Of what the disk was given it may have done something, though nobody was told.
+        while host.writes:
+            job = host.writes.pop()
+            if self.rng.random() < 0.5:
+                job()
         if with_power:
             host.disk.crash()
         self.break_links(host.id)
@@ -493,7 +528,9 @@ class World:
 
         host.engine.propose(command, done)
         host.due()
-        self.at(self.now + 2_100 * MS + max(0, host.resume_at - self.now) + 1500 * MS, look)
+        writes_us = proposals.WRITES * (host.engine._writing.took_ms + 20) * MS
+        late_us = max(0, host.resume_at - self.now) + 1_500 * MS + writes_us
+        self.at(self.now + proposals.TIMEOUT_MS * MS + late_us + 100 * MS, look)
 
     # Checkers
 
@@ -525,8 +562,7 @@ class World:
         self.after(500, 1000, self.fault)
         self.run_until(self.opts.run_ms * MS)
         self.calm()
-        quiet_ms = QUIET_MS if self.opts.timing is LAN else SLOW_QUIET_MS
-        self.run_until(self.now + quiet_ms * MS)
+        self.run_until(self.now + self.opts.quiet_ms * MS)
         self.check_end()
         return self
 
@@ -561,7 +597,7 @@ class World:
 
     def final_command(self, leader):
         self.propose_on(leader)
-        self.run_until(self.now + 500 * MS)
+        self.run_until(self.now + 500 * MS + 4 * self.opts.write_us[1])
         return max(self.done, key=int) if self.done else None
 
 
@@ -578,13 +614,29 @@ KINDS = {
     "wan": Options(
         delay_us=(5_000, 50_000),
         timing=timing_of(1000),
+        quiet_ms=15_000,
         propose_ms=8,
         fault_ms=2_500,
         run_ms=15_000,
     ),
     # Round trips of 300 ms: with the timing of one data centre there is never a leader.
     "continents": Options(
-        delay_us=(145_000, 155_000), timing=timing_of(1500), fault_ms=8_000, run_ms=40_000
+        delay_us=(145_000, 155_000),
+        timing=timing_of(1500),
+        fault_ms=8_000,
+        run_ms=40_000,
+        quiet_ms=15_000,
+    ),
+    # A sync takes as long as three elections.
+    "slow": Options(
+        write_us=(700_000, 1_300_000),
+        fault_ms=8_000,
+        run_ms=40_000,
+        propose_ms=300,
+        quiet_ms=20_000,
+    ),
+    "stalls": Options(
+        write_us=(100, 20_000), stall=0.02, fault_ms=1_000, run_ms=20_000, quiet_ms=16_000
     ),
 }
 

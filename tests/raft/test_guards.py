@@ -90,7 +90,7 @@ def test_a_snapshot_has_the_members_of_its_index(group, replace, guard):
     group.change(leader, Remove(other))
     group.step()
     assert other not in group.status(leader).members
-    group.core(leader).compact(b"[]")
+    group.core(leader).compacting(b"[]").do()
     assert (other in Journal(group.disks[leader]).snapshot.members) is guard
 
 
@@ -273,7 +273,8 @@ def test_a_message_waits_for_the_disk(group, replace, guard):
             outbox, self._outbox = self._outbox, []
             for peer, message in outbox:
                 self._transport(peer, codec.encode(message))
-            self._journal.flush()
+            if write := self._journal.flushing():
+                self._begin(write)
 
         replace(Engine, "_flush", flush_late)
     early = []

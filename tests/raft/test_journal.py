@@ -20,6 +20,12 @@ def new_disk(seed=0):
     return disk
 
 
+def flush(it):
+    """Put on disk what has changed."""
+    if write := it.flushing():
+        write.do()
+
+
 def content(it):
     return it.term, it.voted_for, tuple(it.entries), it.snapshot
 
@@ -49,7 +55,7 @@ STEPS = (
     lambda it: (it.append(entry(3)), it.append(entry(4))),
     cut_and_replace,
     lambda it: it.set_vote(2, None),
-    lambda it: it.compact(Snapshot(entry(2), entry(3, 2), ("a",), b"short")),
+    lambda it: it.compacting(Snapshot(entry(2), entry(3, 2), ("a",), b"short")).do(),
     lambda it: it.append(entry(4, 2)),
     lambda it: it.install(SNAPSHOT),
     lambda it: (it.append(entry(6, 2)), it.set_vote(7, "a")),
@@ -63,7 +69,7 @@ def play(disk, steps):
     it = Journal(disk)
     for step in steps:
         step(it)
-        it.flush()
+        flush(it)
         yield content(it)
 
 
@@ -108,7 +114,7 @@ def test_a_write_is_torn_at_any_byte():
         it = Journal(torn := on_disk_of(data[:size]))
         assert content(it) == before
         cut_and_replace(it)
-        it.flush()
+        flush(it)
         assert content(Journal(torn)) == after
     assert content(Journal(on_disk_of(data))) == after
 
@@ -125,13 +131,13 @@ def test_an_unsynced_seal_that_is_lost_is_no_damage():
     disk = new_disk()
     it = Journal(disk)
     it.append(entry(2))
-    it.flush()
+    flush(it)
     sealed_from = it.size
     it.seal()
     sealed_to = it.size
     expected = content(it)
     it.append(entry(3))
-    it.flush()
+    flush(it)
     data = bytearray(disk.read(NAME))
     data[sealed_from:sealed_to] = bytes(sealed_to - sealed_from)
     assert content(Journal(on_disk_of(bytes(data)))) == expected
@@ -198,7 +204,7 @@ def test_what_a_killed_process_left_is_synced_before_it_counts():
     disk.writes_left, disk.on_cut = 1, lambda: None
     it.set_vote(5, "b")
     with pytest.raises(PowerCut):
-        it.flush()
+        flush(it)
     disk.writes_left = None
     assert Journal(disk).term == 5
     disk.crash()
@@ -210,14 +216,14 @@ def test_commit_index_is_kept_without_a_sync():
     disk = new_disk()
     it = Journal(disk)
     it.append(entry(2))
-    it.flush()
+    flush(it)
     it.commit_index = 2
     assert Journal(disk).commit_index == 1
     it.seal()
     size = it.size
     assert Journal(disk).commit_index == 2
     it.seal()
-    it.flush()
+    flush(it)
     assert it.size == size == len(disk.read(NAME))
 
 
@@ -227,9 +233,9 @@ def test_compaction_makes_the_file_small():
     it = Journal(disk)
     for index in range(2, 499):
         it.append(entry(index))
-    it.flush()
+    flush(it)
     assert it.grown > 10_000
-    it.compact(Snapshot(entry(496), entry(497), ("a", "b"), b"s"))
+    it.compacting(Snapshot(entry(496), entry(497), ("a", "b"), b"s")).do()
     assert it.grown == 0
     assert it.size == len(disk.read(NAME)) < 500
     assert [found.index for found in Journal(disk).entries] == [496, 497, 498]
@@ -242,12 +248,12 @@ def test_a_compaction_that_fails_changes_nothing():
     it = Journal(disk)
     disk.is_full = True
     with pytest.raises(CompactionError):
-        it.compact(Snapshot(entry(2), entry(3, 2), ("a",), b""))
+        it.compacting(Snapshot(entry(2), entry(3, 2), ("a",), b"")).do()
     disk.is_full = False
     assert content(it) == content(Journal(disk)) == expected
     assert disk.matching("*") == ["/journal"]
     it.append(entry(4, 2))
-    it.flush()
+    flush(it)
     assert Journal(disk).last == entry(4, 2)
 
 
@@ -321,6 +327,6 @@ def test_a_torn_tail_on_the_real_disk(tmp_path):
     it = Journal(folder)
     assert content(it) == expected
     it.append(entry(5))
-    it.flush()
+    flush(it)
     assert Journal(folder).last == entry(5)
     folder.close()

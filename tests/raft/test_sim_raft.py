@@ -19,6 +19,8 @@ SEEDS = {
     "busy": 6,
     "wan": 3,
     "continents": 3,
+    "slow": 15,
+    "stalls": 12,
 }
 """As many of each kind as fit into half a minute; the command line runs as many as one likes."""
 

@@ -36,6 +36,7 @@ class SimDisk:
         self.is_full = False
         self.writes_left = None
         self.on_cut = None
+        self.later = None
         self._rng = rng
         self._names = {}  # path -> file, as programs see it
         self._synced_names = {}  # the same, as the directory is on the platter
@@ -84,6 +85,23 @@ class SimDisk:
         self._file(path)
 
     # What a journal needs
+
+    def begin(self, job, ended):
+        """Do a job at once, or have ``later`` call `do` in its own time, if the disk is slow."""
+        if self.later is None:
+            self.do(job, ended)
+        else:
+            self.later(job, ended)
+
+    @staticmethod
+    def do(job, ended):
+        """Do a job, and tell what came of it; a power cut goes on upwards."""
+        error = None
+        try:
+            job()
+        except Exception as raised:  # whoever gave the job raises it
+            error = raised
+        ended(error)
 
     def read(self, path):
         return bytes(self._file(path).data)

@@ -11,7 +11,7 @@ from sentinel_py.raft.adapters import member
 from sentinel_py.raft.election import Election
 from sentinel_py.raft.engine import Engine
 from sentinel_py.raft.guarded import Core
-from sentinel_py.raft.journal import Journal
+from sentinel_py.raft.journal import NAME, Journal
 
 from .mutants import mutant
 from .plan import Kind
@@ -27,13 +27,10 @@ def _vote_is_forgotten(old):
 
 
 def _is_flushed_without_sync(_old):
-    def flush(journal):
-        if journal._pending:
-            journal._append_frame(b"".join(journal._pending))
-            journal._pending.clear()
-            journal.has_unsynced_vote = False
+    def append(journal, frame):
+        journal._disk.append(NAME, frame)
 
-    return flush
+    return append
 
 
 def _log_is_left(old):
@@ -176,7 +173,7 @@ RAFT_MUTANTS = (
     _mutant(
         "the Raft journal is not synced",
         "one entry per log index",
-        (Journal, "flush", _is_flushed_without_sync),
+        (Journal, "_append", _is_flushed_without_sync),
         kind="kill-all-sentinels",
     ),
     _mutant(
