@@ -14,6 +14,7 @@ import random
 import secrets
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
@@ -57,6 +58,7 @@ from sentinel_py.server.sentinel_commands import build
 from sentinel_py.server.server import Server
 from sentinel_py.storage import LOCAL, SaveError
 from sentinel_py.version import REDIS_VERSION
+from sentinel_py.worker import Worker
 
 if TYPE_CHECKING:
     from sentinel_py.config.state_file import StateFile
@@ -190,6 +192,8 @@ class Daemon:
         self._log = LogFile(_log_options(settings))
         self._pidfile = process.PidFile(settings)
         self._save_warned_at: int | None = None
+        self._save_lock = threading.Lock()
+        self._save_number = self._saved_number = 0
         self._is_in_place = False
         self._has_failed = False
         self._is_assembled = False
@@ -256,6 +260,7 @@ class Daemon:
             LinkOptions(tls.client_context(settings), settings.bind_source_addr or None),
         )
         self._resolver = Resolver(self._node.feed)
+        self._saver = Worker("config file")
         self._scripts = Scripts(self.state.constants, self.notice)
         port = settings.port or settings.tls_port
         self._member: Member = Member(
@@ -357,6 +362,7 @@ class Daemon:
         self._server.close()
         self.links.close_all()
         self._scripts.close()
+        self._saver.close()
         self._pidfile.remove()
 
     def _signalled(self, number: signal.Signals) -> None:
@@ -373,16 +379,53 @@ class Daemon:
 
     def save(self, state: State) -> None:
         """Rewrite the config file, or raise SaveError."""
+        try:
+            self._saving(state)()
+        except SaveError as error:
+            self._warn_of_save(error)
+            raise
+        self._tell_saved()
+
+    def save_aside(self, state: State, done: Callable[[SaveError | None], None]) -> None:
+        """Rewrite the config file as the state is now; go on, and tell when it is done."""
+
+        def ended(error: BaseException | None) -> None:
+            if error is None:
+                self._tell_saved()
+            elif isinstance(error, SaveError):
+                self._warn_of_save(error)
+            else:
+                raise error
+            done(error)
+
+        try:
+            job = self._saving(state)
+        except SaveError as error:
+            ended(error)
+        else:
+            self._saver.begin(job, ended)
+
+    def _saving(self, state: State) -> Callable[[], None]:
+        """Return what saves the state as it is now, in any thread."""
         loglevel = state.settings.loglevel
         if loglevel != self._config.settings.loglevel:
             self._config.settings.loglevel = loglevel
             self._log.set_level(loglevel)
         users = [] if self._config.settings.aclfile else self._acl.describe_users()
-        try:
-            self._file.rewrite(directives.render(state), users)
-        except SaveError as error:
-            self._warn_of_save(error)
-            raise
+        write = self._file.rewriting(directives.render(state), users)
+
+        self._save_number = number = self._save_number + 1
+
+        def job() -> None:
+            # What was begun later may have been written before, if this was begun aside.
+            with self._save_lock:
+                if number > self._saved_number:
+                    write()
+                    self._saved_number = number
+
+        return job
+
+    def _tell_saved(self) -> None:
         self._save_warned_at = None
         self._log.write(Level.NOTICE, "Sentinel new configuration saved on disk")
         why = LOCAL.why_in_place(self._file.path)
@@ -445,6 +488,9 @@ class Daemon:
     def feed(self, event: Input) -> None:
         self._node.feed(event)
         self._chronicler.look()
+
+    def held_up(self, ms: int) -> None:
+        self._core.held_up(ms)
 
     def save_state(self) -> bool:
         return self._node.save()

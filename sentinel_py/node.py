@@ -60,6 +60,9 @@ SAVE_PAUSE = 20
 """Times as long as a save took, the next one that can wait does. A file of 1,000 masters takes from
 25 ms to 100 ms, and changes for seconds when they are discovered."""
 
+SAVE_LATEST_MS = 10_000
+"""However slow the disk is, nothing waits longer for such a save to begin."""
+
 Outcome: TypeAlias = int | list[str] | DownAnswer | Refused | None
 T = TypeVar("T")
 
@@ -95,6 +98,9 @@ class World(Protocol):
     def save(self, state: State) -> None:
         """Put the state on disk, or raise SaveError."""
 
+    def save_aside(self, state: State, done: Callable[[SaveError | None], None]) -> None:
+        """Put the state as it is now on disk, and tell when it is done; nothing waits for it."""
+
     def resolve(self, host: str) -> None: ...
     def propose(self, effect: Propose) -> None: ...
     def tell(self, effect: Tell) -> None: ...
@@ -118,6 +124,9 @@ class Node:
         self._outcomes: dict[int, Outcome] = {}
         self._waiting: dict[int, Callable[[Outcome], None]] = {}
         self._saver: asyncio.TimerHandle | None = None
+        self._saves = 0  # that the loop has waited for
+        self._is_saving = False  # aside
+        self._is_changed = False  # since that began
         self._held: list[tuple[bool, list[Effect]]] = []
         self._closing: set[int] = set()  # links that the core has closed, in an effect that is held
         self._trouble = ""  # why the state is not on disk; empty if it is
@@ -155,7 +164,7 @@ class Node:
             return
         self._stopped = True
         self._release()
-        if self._saver:
+        if self._saver or self._is_changed:
             self._save()
         if self._timer:
             self._timer.cancel()
@@ -174,6 +183,10 @@ class Node:
             self._fail(error, is_sound=False)
         else:
             self._carry_out(effects)
+
+    def held_up(self, ms: int) -> None:
+        """Take note that the loop has just waited so long for a disk."""
+        self.core.held_up(ms)
 
     def hello(self, payload: str) -> None:
         self.feed(DirectHello(payload))
@@ -299,26 +312,51 @@ class Node:
             self._saver.cancel()
             self._saver = None
         began_at = self._world.now()
+        self._saves += 1
         # Until it is known better, and if something is raised that nobody expected.
         before, self._trouble = self._trouble, "it could not be written"
         try:
             self._world.save(self.state)
         except SaveError as error:
-            self._trouble = error.reason
+            self._saved(began_at, before, error)
+        else:
+            self._saved(began_at, before, None)
+        self.held_up(self._save_took_ms)
+
+    def _saved(self, began_at: int, before: str, error: SaveError | None) -> None:
+        self._trouble = error.reason if error else ""
+        if error:
             shortest_ms, longest_ms = SAVE_RETRY_MS
             self._save_retry_ms = min(max(shortest_ms, 2 * self._save_retry_ms), longest_ms)
             self._save_due_at = began_at + self._save_retry_ms
         else:
-            self._trouble = ""
             self._save_retry_ms = 0
         self._save_took_ms = self._world.now() - began_at
         if self._trouble != before:
             self._loop.call_soon(self.feed, SaveOutcome(self._trouble))
 
     def _save_soon(self) -> None:
-        if self._saver is None:
+        if self._is_saving:
+            self._is_changed = True
+        elif self._saver is None:
             wait_ms = max(SAVE_SOON_MS, SAVE_PAUSE * self._save_took_ms)
-            self._saver = self._loop.call_later(wait_ms / 1000, self._save)
+            self._saver = self._loop.call_later(
+                min(wait_ms, SAVE_LATEST_MS) / 1000, self._save_aside
+            )
+
+    def _save_aside(self) -> None:
+        self._saver = None
+        self._is_saving, self._is_changed = True, False
+        began_at, saves = self._world.now(), self._saves
+
+        def done(error: SaveError | None) -> None:
+            self._is_saving = False
+            if saves == self._saves:  # else what was saved here since then counts
+                self._saved(began_at, self._trouble, error)
+            if self._is_changed and not self._stopped:
+                self._save_soon()
+
+        self._world.save_aside(self.state, done)
 
     @property
     def _hides_votes(self) -> bool:

@@ -34,6 +34,7 @@ class World:
         self.seen = []
         self.links = self.publisher = self
         self.stalled_ms = 0
+        self.aside = []
         self.failed = []
 
     def fail(self, error, *, is_sound):
@@ -45,6 +46,10 @@ class World:
     def save(self, state):
         self.seen.append("save")
         return True
+
+    def save_aside(self, _state, done):
+        self.seen.append("save aside")
+        self.aside.append(done)
 
     def open(self, effect):
         self.seen.append(f"open {effect.kind.value}")

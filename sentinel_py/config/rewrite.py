@@ -6,7 +6,7 @@ The file is read anew each time, so that what was edited by hand meanwhile is ke
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -45,7 +45,13 @@ class ConfigFile:
         self._lines: list[Line] = []
 
     def rewrite(self, sentinel_lines: Iterable[Line], user_lines: Iterable[str]) -> None:
-        """Bring the file up to date, or raise SaveError.
+        """Bring the file up to date, or raise SaveError."""
+        self.rewriting(sentinel_lines, user_lines)()
+
+    def rewriting(
+        self, sentinel_lines: Iterable[Line], user_lines: Iterable[str]
+    ) -> Callable[[], None]:
+        """Return what brings the file up to date, in any thread. Both raise SaveError.
 
         `user_lines` are all users in the order of their names, as ACL LIST shows them; none if
         there is an aclfile.
@@ -66,8 +72,12 @@ class ConfigFile:
         new = self._patched(wanted) if old == self._text else None
         if new is None:
             new = merged(old, wanted, config.included)
-        self._disk.write_atomically(self.path, new)
-        self._text, self._lines = new, wanted
+
+        def write() -> None:
+            self._disk.write_atomically(self.path, new)
+            self._text, self._lines = new, wanted
+
+        return write
 
     def _patched(self, wanted: Sequence[Line]) -> str | None:
         """What we wrote last, but for lines that say something else now; None if that won't do.

@@ -70,10 +70,17 @@ class StateFile:
 
     def rewrite(self, sentinel_lines: Iterable[Line], user_lines: Iterable[str]) -> None:
         """Bring the file up to date, or raise SaveError."""
+        self.rewriting(sentinel_lines, user_lines)()
+
+    def rewriting(
+        self, sentinel_lines: Iterable[Line], user_lines: Iterable[str]
+    ) -> Callable[[], None]:
+        """Return what brings the file up to date, in any thread, or raises SaveError."""
         lines = [*_LOGLEVEL.lines(self._config.settings), *sentinel_lines]
         texts = [line.text for line in lines if line.required or line.key == _LOGLEVEL.name]
         texts += [join(("user", *text.split(" ")[1:])) for text in user_lines]
-        LOCAL.write_atomically(self.path, self._head + "\n".join(texts) + "\n" + self._tail)
+        text = self._head + "\n".join(texts) + "\n" + self._tail
+        return lambda: LOCAL.write_atomically(self.path, text)
 
 
 def take_up(config: Config) -> StateFile:

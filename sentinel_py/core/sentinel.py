@@ -68,6 +68,10 @@ from sentinel_py.core.turn import Turn
 _ATTENTION_MAX = 100_000
 """More looks at instances than this in one step mean that two rules undo each other for ever."""
 
+HELD_UP_MAX_MS = 10_000
+"""What a wait for our own disk may take without a TILT; after a longer one nobody knows anything
+about anybody."""
+
 
 class Sentinel:
     """The state and the one verb that changes it.
@@ -113,6 +117,14 @@ class Sentinel:
         if isinstance(event, Wake):
             self._collect_due(turn)
         return self._settle(turn)
+
+    def held_up(self, ms: int) -> None:
+        """Take note that the loop has just waited so long for our own disk.
+
+        That is no clock that jumped: what has arrived meanwhile is read before anybody is judged.
+        """
+        if self._stepped_at is not None:
+            self._stepped_at += min(ms, HELD_UP_MAX_MS)
 
     def _turn(self, now: int) -> Turn:
         return Turn(now, self.state, self._rng, self._is_executable)

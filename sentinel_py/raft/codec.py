@@ -34,7 +34,7 @@ Message = dict[str, Any]  # as PySyncObj has it: what a value is depends on its 
 Chunk = tuple[bytes, bool, bool]
 """Bytes of a snapshot; whether they are the first ones; whether they are the last ones."""
 
-_VERSION = 1
+_VERSION = 2
 _HEAD = struct.Struct("!BB")  # version, layout
 _NUMBER = struct.Struct("!Q")
 _LENGTH = struct.Struct("!I")
@@ -176,19 +176,25 @@ def _layout(code: int, type_: str, numbers: str, **others: _Kind) -> _Layout:
 
 
 _LAYOUTS = (
-    # Entries, or none in a heartbeat; `sequence` and `sent_at` come back in the answer.
+    # Entries, or none in a heartbeat; `sequence` and `sent_at` come back in the answer. `wanted_ms`
+    # is the promise that the leader asks for, `promise_ms` the one that it gets.
     _layout(
         1,
         "append_entries",
-        "term commit_index prevLogIdx prevLogTerm sequence sent_at",
+        "term commit_index prevLogIdx prevLogTerm sequence sent_at wanted_ms",
         entries=_ENTRIES_KIND,
     ),
     # A part of a snapshot.
-    _layout(2, "append_entries", "term commit_index sequence sent_at", serialized=_CHUNK_KIND),
+    _layout(
+        2,
+        "append_entries",
+        "term commit_index sequence sent_at wanted_ms",
+        serialized=_CHUNK_KIND,
+    ),
     _layout(
         3,
         "next_node_idx",
-        "term next_node_idx sequence sent_at",
+        "term next_node_idx sequence sent_at promise_ms",
         reset=_FLAG_KIND,
         success=_FLAG_KIND,
     ),

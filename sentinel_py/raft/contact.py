@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 ASK_EVERY_MS = 100
 """A third of the shortest fence lease that a sensible down-after makes."""
 
-# The first byte of what the codec reads is its version, 1.
+# The first byte of what the codec reads is its version, which is small.
 _FRAME = struct.Struct("!BBQQ40s")  # 255, kind, the asker's time, commit index, the asker's id
 _MARK = 255
 _QUESTION, _ANSWER = 0, 1

@@ -9,26 +9,15 @@ A sync may take a second, so what waits for one can be done in a thread of the f
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import fcntl
 import os
-import threading
-from collections.abc import Callable
-from queue import SimpleQueue
-from typing import Protocol, TypeAlias
+from typing import Protocol
+
+from sentinel_py.worker import Ended, Job, Worker
 
 # The log carries the passwords of the masters.
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
-
-
-CLOSE_WITHIN_S = 5.0
-"""What the end of the process waits for a job; a disk that hangs longer keeps its files open."""
-
-Job: TypeAlias = Callable[[], None]
-Ended: TypeAlias = Callable[[BaseException | None], None]
-"""Gets what a job has raised."""
 
 
 class Disk(Protocol):
@@ -69,7 +58,7 @@ class Folder:
         os.makedirs(path, _FOLDER_MODE, exist_ok=True)
         self._folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         self._files: dict[str, int] = {}
-        self._worker: _Worker | None = None
+        self._worker: Worker | None = None
         try:
             fcntl.flock(self._folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -78,7 +67,7 @@ class Folder:
 
     def begin(self, job: Job, ended: Ended) -> None:
         if self._worker is None:
-            self._worker = _Worker()
+            self._worker = Worker("raft disk")
         self._worker.begin(job, ended)
 
     def close(self) -> None:
@@ -132,35 +121,3 @@ class Folder:
     def _forget(self, path: str) -> None:
         if path in self._files:
             os.close(self._files.pop(path))
-
-
-class _Worker:
-    """A thread that does one job after the other, and tells the loop that gave it."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._jobs: SimpleQueue[tuple[Job, Ended] | None] = SimpleQueue()
-        # A daemon: a disk that hangs must not keep the process from its end.
-        self._thread = threading.Thread(target=self._work, name="raft disk", daemon=True)
-        self._thread.start()
-
-    def begin(self, job: Job, ended: Ended) -> None:
-        self._jobs.put((job, ended))
-
-    def close(self) -> bool:
-        """End after the job that is under way; False if it does not end."""
-        self._jobs.put(None)
-        self._thread.join(CLOSE_WITHIN_S)
-        return not self._thread.is_alive()
-
-    def _work(self) -> None:
-        while (task := self._jobs.get()) is not None:
-            job, ended = task
-            error: BaseException | None = None
-            try:
-                job()
-            except BaseException as raised:  # whoever gave the job raises it
-                error = raised
-            # A loop that is closed has nobody any more who waits.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(ended, error)

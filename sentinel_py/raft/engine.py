@@ -133,7 +133,7 @@ class Engine:
         self._writing = Writing(disk, clock, wake)
         self._election = Election(core, timing, rng, self._send)
         self._replication = Replication(
-            core, self._send, acknowledged=self._election.acknowledged, install=self._install
+            core, self._send, election=self._election, install=self._install
         )
         self._joining = Joining(
             core, heard_at=self._election.heard_at, promote=self._promote, refuse=self._refuse
@@ -499,7 +499,7 @@ class Engine:
         if message["term"] < self._core.term:
             self._send(peer, {"type": "nack", "term": self._core.term})
         elif not self._core.is_leader or message["term"] > self._core.term:
-            self._election.heard_leader()
+            self._election.heard_leader(message["wanted_ms"])
             self._replication.on_append_entries(peer, message)
 
     def _on_apply_command(self, peer: str, message: Message) -> None:

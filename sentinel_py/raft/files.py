@@ -7,6 +7,7 @@ all of a member.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from sentinel_py.raft import journal
@@ -32,11 +33,20 @@ class Storage(Protocol):
 
 
 class Files:
-    """The files of one sentinel. Failures to write go to ``complain``, and are False."""
+    """The files of one sentinel. Failures to write go to ``complain``, and are False.
 
-    def __init__(self, storage: Storage, complain: Callable[[str], None]) -> None:
+    What waits for the disk does so within ``waiting``.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        complain: Callable[[str], None],
+        waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._storage = storage
         self._complain = complain
+        self._waiting = waiting
         self.identity = self._load()
 
     def _load(self) -> Identity | None:
@@ -89,7 +99,8 @@ class Files:
 
     def _wrote(self, write: Callable[[], None]) -> bool:
         try:
-            write()
+            with self._waiting():
+                write()
         except OSError as error:
             self._complain(f"Raft: {self.name} cannot be written: {cause(error)}")
             return False

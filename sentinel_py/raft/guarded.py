@@ -30,7 +30,7 @@ _METHODS = """
 _FIELDS = """
     commandsLocalCounter commandsWaitingCommit commandsWaitingReply connectedNodes
     newAppendEntriesTime otherNodes raftCommitIndex raftElectionDeadline raftLastApplied raftLeader
-    raftMatchIndex raftNextIndex raftState readonlyNodes serializer
+    raftMatchIndex raftNextIndex raftState readonlyNodes serializer conf
 """.split()  # noqa: SIM905
 
 PROPOSALS_LIMIT = 1000
@@ -224,6 +224,10 @@ class Core:
     def is_told_to_stand(self) -> bool:
         """Whether the leader has just handed over to us."""
         return bool(self._raft._SyncObj__raftElectionDeadline <= 0)
+
+    def set_fallback(self, fallback_ms: int) -> None:
+        """Have a leader that hears of no majority step down after so long."""
+        self._raft._SyncObj__conf.leaderFallbackTimeout = fallback_ms / 1000
 
     def step_down(self) -> None:
         self._raft._SyncObj__setState(Role.FOLLOWER.value)

@@ -99,6 +99,7 @@ class Journal:
         self.entries: list[Entry] = []
         self.term = 0
         self.voted_for: str | None = None
+        self.promise_ms = 0  # how long we elect nobody else while we hear of a leader; see `pace`
         self.commit_index = FIRST_INDEX
         self._pending: list[bytes] = []
         self._is_anew = False  # the next write is a new file with all of it
@@ -109,7 +110,8 @@ class Journal:
         self._base_size = self._durable_size = self._sealed_size = self.size
         self._make_durable(len(data))
         self.commit_index = min(self.commit_index, self.last.index)
-        self.durable_index = self.last.index  # up to here the entries outlive a crash
+        # What outlives a crash: the entries up to here, and this promise.
+        self.durable_index, self.durable_promise_ms = self.last.index, self.promise_ms
 
     @property
     def last(self) -> Entry:
@@ -142,6 +144,11 @@ class Journal:
         self.term, self.voted_for = term, voted_for
         self._pending.append(self._vote_record())
         self.has_unsynced_vote = True
+
+    def set_promise(self, promise_ms: int) -> None:
+        """Keep what is promised to leaders for after a restart."""
+        self.promise_ms = promise_ms
+        self._pending.append(self._promise_record())
 
     def flushing(self) -> Write | None:
         """What makes the changes durable; None if there are none."""
@@ -202,6 +209,7 @@ class Journal:
             _text_record(b"I", self.member_id),
             _snapshot_record(snapshot),
             self._vote_record(),
+            self._promise_record(),
             self._commit_record(),
             *map(_entry_record, tail),
         ]
@@ -238,7 +246,7 @@ class Journal:
 
     def _all_is_durable(self) -> None:
         self.has_unsynced_vote = False
-        self.durable_index = self.last.index
+        self.durable_index, self.durable_promise_ms = self.last.index, self.promise_ms
 
     def _make_durable(self, found_size: int) -> None:
         # The process may have died before it synced what was just read; votes will depend on it.
@@ -249,6 +257,9 @@ class Journal:
 
     def _vote_record(self) -> bytes:
         return _text_record(b"V" + _NUMBER.pack(self.term), self.voted_for or "")
+
+    def _promise_record(self) -> bytes:
+        return b"P" + _NUMBER.pack(self.promise_ms)
 
     def _commit_record(self) -> bytes:
         return b"C" + _NUMBER.pack(self.commit_index)
@@ -299,6 +310,9 @@ class Journal:
         (self.term,) = reader.numbers(_NUMBER)
         self.voted_for = reader.text() or None
 
+    def _read_promise(self, reader: _Reader) -> None:
+        (self.promise_ms,) = reader.numbers(_NUMBER)
+
     def _read_commit(self, reader: _Reader) -> None:
         (self.commit_index,) = reader.numbers(_NUMBER)
         self._written_commit_index = self.commit_index
@@ -344,6 +358,7 @@ _RECORDS: dict[bytes, Callable[[Journal, _Reader], None]] = {
     b"T": Journal._read_cut,
     b"V": Journal._read_vote,
     b"C": Journal._read_commit,
+    b"P": Journal._read_promise,
 }
 
 

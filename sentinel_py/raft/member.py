@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from random import Random
 from typing import Protocol
@@ -68,6 +68,9 @@ class Host(Protocol):
     def state(self) -> State: ...
     def now(self) -> int: ...
     def feed(self, event: Input) -> None: ...
+    def held_up(self, ms: int) -> None:
+        """Take note that the loop has just waited so long for a disk."""
+
     def save_state(self) -> bool: ...
     def notice(self, notice: Notice) -> None: ...
     def log(self, level: Level, text: str) -> None: ...
@@ -82,7 +85,9 @@ class Member:
         self.peers = Peers(self, options, rng)
         self.changes = Changes(self)
         self.driver: Driver | None = None
-        self._files = Files(storage, lambda text: self.log(Level.WARNING, text))
+        self._files = Files(
+            storage, lambda text: self.log(Level.WARNING, text), self._waiting_for_disk
+        )
         self._rng = rng
         self._seeker = Seeker(self)
         self._answers = Answers(self)
@@ -121,9 +126,18 @@ class Member:
         by_order = self.identity is not None and self.identity.by_order
         return self.phase is Phase.CLASSIC or (self.phase is Phase.PREPARED and by_order)
 
+    @contextmanager
+    def _waiting_for_disk(self) -> Iterator[None]:
+        began_at = self.host.now()
+        try:
+            yield
+        finally:
+            self.host.held_up(self.host.now() - began_at)
+
     def _engine_room(self) -> Driver:
         try:
-            return Driver(self, self._files.disk, self._rng)
+            with self._waiting_for_disk():
+                return Driver(self, self._files.disk, self._rng)
         except (JournalDamagedError, LibraryError, OSError) as error:
             raise RaftError(f"{self._files.name}: {error}") from None
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from sentinel_py.raft import snapshot as snapshots
 from sentinel_py.raft.codec import Message
+from sentinel_py.raft.election import Election
 from sentinel_py.raft.guarded import Core
 from sentinel_py.raft.snapshot import STATE_LIMIT, Entry, Snapshot, SnapshotError
 from sentinel_py.values import dataclass
@@ -46,12 +47,12 @@ class Replication:
         core: Core,
         send: Callable[[str, Message], None],
         *,
-        acknowledged: Callable[[str, int], None],
+        election: Election,
         install: Callable[[Snapshot], bool],
     ) -> None:
         self._core = core
         self._send = send
-        self._acknowledged = acknowledged
+        self._election = election
         self._install = install
         self._transfer: _Transfer | None = None
         self._refused_until = 0  # no snapshot is wanted before that
@@ -132,18 +133,8 @@ class Replication:
         )
 
     def _answer(self, peer: str, message: Message, next_index: int, *, success: bool) -> None:
-        self._send(peer, self._answer_to(message, next_index, success=success))
-
-    def _answer_to(self, message: Message, next_index: int, *, success: bool) -> Message:
-        return {
-            "type": "next_node_idx",
-            "term": message["term"],
-            "next_node_idx": next_index,
-            "reset": not success,
-            "success": success,
-            "sequence": message["sequence"],
-            "sent_at": message["sent_at"],
-        }
+        promise_ms = self._election.promise_ms(is_write_under_way=False)
+        self._send(peer, _answer_to(message, next_index, promise_ms, success=success))
 
     def sign_of_life(self, peer: str, message: Message) -> Message | None:
         """Answer a leader during a write, with what outlives a crash; None if that is not known."""
@@ -151,7 +142,8 @@ class Replication:
         if (leader, term) != (peer, message["term"]):
             return None
         index = min(index, self._core.journal.durable_index)
-        return self._answer_to(message, index + 1, success=True)
+        promise_ms = self._election.promise_ms(is_write_under_way=True)
+        return _answer_to(message, index + 1, promise_ms, success=True)
 
     # Follower: snapshots
 
@@ -200,6 +192,7 @@ class Replication:
         self._sequence += 1
         message["sequence"] = self._sequence
         message["sent_at"] = self._core.now_ms
+        message["wanted_ms"] = self._election.wanted_ms()
 
     def renew(self, peer: str, message: Message) -> bool:
         """Count an answer as a sign of life; False if it is none to what we said in this term."""
@@ -208,7 +201,7 @@ class Replication:
             return False
         if message["sequence"] > self._sequence or message["sent_at"] > core.now_ms:
             return False
-        self._acknowledged(peer, message["sent_at"])
+        self._election.acknowledged(peer, message["sent_at"], message["promise_ms"])
         return True
 
     def on_next_node_idx(self, peer: str, message: Message) -> None:
@@ -237,3 +230,16 @@ class Replication:
         self._resend_at = max(self._resend_at, core.now_ms)
         core.send_at(self._resend_at)
         self._resend_at += _RESEND_PAUSE_MS
+
+
+def _answer_to(message: Message, next_index: int, promise_ms: int, *, success: bool) -> Message:
+    return {
+        "type": "next_node_idx",
+        "term": message["term"],
+        "next_node_idx": next_index,
+        "reset": not success,
+        "success": success,
+        "sequence": message["sequence"],
+        "sent_at": message["sent_at"],
+        "promise_ms": promise_ms,
+    }

@@ -145,9 +145,10 @@ def _raft_samples():
         )
     ]
     numbers = {"term": 3, "commit_index": 2, "sequence": 9, "sent_at": 7}
+    sent = {"type": "append_entries", "wanted_ms": 300} | numbers
     messages = [
-        {"type": "append_entries", "prevLogIdx": 4, "prevLogTerm": 1, "entries": entries} | numbers,
-        {"type": "append_entries", "serialized": (b"x" * 20, True, False)} | numbers,
+        sent | {"prevLogIdx": 4, "prevLogTerm": 1, "entries": entries},
+        sent | {"serialized": (b"x" * 20, True, False)},
         {"type": "pre_vote", "term": 4, "last_log_index": 5, "last_log_term": 2, "round": 1},
         {"type": "apply_command", "request_id": 1, "command": REGULAR + b"{}"},
         {"type": "response_vote", "term": 3},

@@ -114,6 +114,9 @@ class InProcess:
     def feed(self, event):
         self.node.feed(event)
 
+    def held_up(self, ms):
+        self.core.held_up(ms)
+
     def save_state(self):
         return self.can_save and self.save(self.state)
 
@@ -136,6 +139,10 @@ class InProcess:
     def save(self, state):
         self.saved_id = state.myid
         return True
+
+    def save_aside(self, state, done):
+        self.save(state)
+        done(None)
 
     def resolve(self, host):
         raise AssertionError(f"nobody asks for {host}")

@@ -619,8 +619,15 @@ KINDS = {
         fault_ms=2_500,
         run_ms=15_000,
     ),
-    # Round trips of 300 ms: with the timing of one data centre there is never a leader.
+    # Round trips of 300 ms, with the timing of one data centre and with one that fits.
     "continents": Options(
+        delay_us=(145_000, 155_000),
+        fault_ms=8_000,
+        run_ms=40_000,
+        quiet_ms=15_000,
+    ),
+    "far": Options(delay_us=(400_000, 500_000), fault_ms=20_000, run_ms=90_000, quiet_ms=30_000),
+    "continents told": Options(
         delay_us=(145_000, 155_000),
         timing=timing_of(1500),
         fault_ms=8_000,

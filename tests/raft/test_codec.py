@@ -36,15 +36,20 @@ def messages_of(type_, names, **others):
 messages = st.one_of(
     messages_of(
         "append_entries",
-        "term commit_index prevLogIdx prevLogTerm sequence sent_at",
+        "term commit_index prevLogIdx prevLogTerm sequence sent_at wanted_ms",
         entries=entry_lists(),
     ),
     messages_of(
         "append_entries",
-        "term commit_index sequence sent_at",
+        "term commit_index sequence sent_at wanted_ms",
         serialized=st.tuples(st.binary(max_size=100), flags, flags),
     ),
-    messages_of("next_node_idx", "term next_node_idx sequence sent_at", reset=flags, success=flags),
+    messages_of(
+        "next_node_idx",
+        "term next_node_idx sequence sent_at promise_ms",
+        reset=flags,
+        success=flags,
+    ),
     messages_of("nack", "term"),
     messages_of("request_vote", "term last_log_index last_log_term", forced=flags),
     messages_of("response_vote", "term"),
@@ -63,6 +68,7 @@ HEARTBEAT = {
     "prevLogTerm": 1,
     "sequence": 9,
     "sent_at": 7,
+    "wanted_ms": 300,
     "entries": [],
 }
 VOTE = {"type": "response_vote", "term": 3}
@@ -138,6 +144,7 @@ def test_garbage(data):
             "commit_index": 1,
             "sequence": 1,
             "sent_at": 1,
+            "wanted_ms": 300,
             "serialized": (b"x" * (CHUNK_LIMIT + 1), True, True),
         },
     ],
@@ -160,7 +167,7 @@ def test_the_same_commands_are_refused_when_they_arrive():
 def test_other_versions_and_layouts_are_refused():
     """The first byte is the version, the second one says what follows."""
     encoded = codec.encode(VOTE)
-    for bad in (b"\0" + encoded[1:], b"\2" + encoded[1:], b"\1\0" + encoded[2:], b"\1\x7f"):
+    for bad in (b"\1" + encoded[1:], b"\3" + encoded[1:], b"\2\0" + encoded[2:], b"\2\x7f"):
         with pytest.raises(CodecError):
             codec.decode(bad)
 

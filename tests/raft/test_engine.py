@@ -442,7 +442,8 @@ def test_a_change_is_not_passed_on(group):
     group.transfer(leader, other)
     group.engines[leader].step()
     asked = group.change(leader, Remove(third))
-    heartbeat = {"commit_index": 1, "prevLogIdx": 1, "prevLogTerm": 0, "sequence": 1, "sent_at": 1}
+    numbers = {"commit_index": 1, "prevLogIdx": 1, "prevLogTerm": 0, "sequence": 1, "sent_at": 1}
+    heartbeat = numbers | {"wanted_ms": 300}
     term = group.status(leader).term + 1
     message = {"type": "append_entries", "term": term, "entries": [], **heartbeat}
     group.post(other, leader, message)

@@ -204,6 +204,7 @@ def test_an_old_refusal_does_not_undo_a_search(group, replace, guard):
         "success": False,
         "sequence": group.engines[leader]._replication._sequence,
         "sent_at": group.now,
+        "promise_ms": 300,
     }
     next_indices = []
     for hint in (5, 2):
@@ -235,7 +236,7 @@ def test_a_follower_that_always_refuses_is_not_flooded(group):
 
     def refuse(source, target, message):
         if target == other and message["type"] == "append_entries":
-            answer = {"next_node_idx": 3, "reset": True, "success": False}
+            answer = {"next_node_idx": 3, "reset": True, "success": False, "promise_ms": 300}
             echo = {it: message[it] for it in ("term", "sequence", "sent_at")}
             group.post(other, leader, {"type": "next_node_idx", **answer, **echo})
         return target == other
@@ -329,6 +330,7 @@ def snapshot_message(group, state, **changes):
     core = group.core(leader)
     chunk = (snapshot.encode(state), True, True)
     fields = {"term": core.term, "commit_index": core.commit_index, "sequence": 1, "sent_at": 1}
+    fields["wanted_ms"] = 300
     return {"type": "append_entries", **fields, "serialized": chunk} | changes
 
 
@@ -399,6 +401,7 @@ def test_an_acknowledgement_of_an_earlier_term_counts_for_nothing(group, replace
         "success": True,
         "sequence": 1,
         "sent_at": 1,
+        "promise_ms": 300,
     }
     if not guard:
         answer["term"] = core.term
@@ -445,7 +448,7 @@ def test_a_promise_outlives_a_restart(group, replace, guard):
     other, third = others_than(group, leader)
     group.restart(other)
     if not guard:
-        group.engines[other]._election._leader_heard_at = 0
+        group.engines[other]._election._promised_until = 0
     core = group.core(other)
     request = {"last_log_index": 99, "last_log_term": 9, "forced": False}
     group.post(third, other, {"type": "request_vote", "term": 9, **request})
@@ -479,7 +482,7 @@ def test_the_lease_counts_from_the_sending(replace, guard):
         replace(
             Election,
             "acknowledged",
-            lambda self, peer, _: acknowledged(self, peer, self._core.now_ms),
+            lambda self, peer, _, promise: acknowledged(self, peer, self._core.now_ms, promise),
         )
     group = Group()
     leader = group.leader()

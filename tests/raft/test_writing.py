@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
+from sentinel_py.raft import replication
 from sentinel_py.raft.disk import Folder
 from sentinel_py.raft.engine import Outcome
 from sentinel_py.raft.journal import Journal
-from sentinel_py.raft.replication import Replication
 from sentinel_py.raft.writing import PATIENCE_MS, Writing
 
 from .group import Group
@@ -92,9 +92,9 @@ def test_a_sign_of_life_acknowledges_what_is_on_disk(monkeypatch, guard):
     if not guard:
 
         def boast(self, _peer, message):
-            return self._answer_to(message, self._core.last.index + 1, success=True)
+            return replication._answer_to(message, self._core.last.index + 1, 300, success=True)
 
-        monkeypatch.setattr(Replication, "sign_of_life", boast)
+        monkeypatch.setattr(replication.Replication, "sign_of_life", boast)
     group, leader = slow_group()
     early = []
 

@@ -29,6 +29,7 @@ from sentinel_py.server.options import ServerOptions
 from sentinel_py.server.sentinel_commands import build
 from sentinel_py.server.server import Server
 from sentinel_py.server.session import Session
+from sentinel_py.storage import SaveError
 
 from .disk import SimDisk, SimStorage
 from .machine import Machine
@@ -116,6 +117,14 @@ class SentinelLife:
         self._file.rewrite(lines, self._acl.describe_users())
         self.machine.observer.saved(self)
 
+    def save_aside(self, state, done):
+        error = None
+        try:
+            self.save(state)
+        except SaveError as refused:
+            error = refused
+        done(error)
+
     def resolve(self, host):
         raise AssertionError(f"nobody has names here: {host}")
 
@@ -142,6 +151,9 @@ class SentinelLife:
         self.machine.observer.fed(self, event)
         self.node.feed(event)
         self.chronicler.look()
+
+    def held_up(self, ms):
+        self.core.held_up(ms)
 
     def save_state(self):
         return self.node.save()
