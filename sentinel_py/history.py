@@ -23,6 +23,10 @@ from sentinel_py.core.model import Event, State
 FLUSH_MS = 300
 """Longer than the usual failover takes, which is then one entry, behind all of its own."""
 
+HOLD_MS = 5_000
+"""So long events wait for a failover that is due or under way, whose entries go first; each one
+that comes between costs it a sync."""
+
 BATCH_MAX = 100
 """Events in one entry: about 12 KB, which delay no claim behind them."""
 
@@ -167,6 +171,12 @@ class Chronicler:
         raft = self._state.raft
         return raft is None or raft.leads
 
+    @property
+    def _is_decision_due(self) -> bool:
+        """Whether an entry of ours could stand in a failover's way to the disks."""
+        masters = self._state.masters.values()
+        return self._state.raft is not None and any(it.is_odown or it.failover for it in masters)
+
     def _write_soon(self, delay_ms: int) -> None:
         if self._timer is None and self._may_write and not self._is_closed:
             loop = asyncio.get_running_loop()
@@ -180,6 +190,9 @@ class Chronicler:
     def _write(self) -> None:
         self._timer = None
         if not self._pending or not self._may_write:
+            return
+        if self._is_decision_due and self._now() < self._pending[0].at + HOLD_MS:
+            self._write_soon(FLUSH_MS)
             return
         self._is_under_way = True
         self._feed(Note(chronicle.record(self._batch())))

@@ -174,12 +174,14 @@ class Engine:
         later one.
         """
         decoded = codec.decode(message)
-        if len(self._inbox) < INBOX_LIMIT and not self._is_halted:
-            self._inbox.append((peer, decoded))
-        if self._writing.is_under_way:
-            self._hear(peer, decoded)
-            return False
+        if self._writing.is_under_way and not self._is_halted:
+            return self._hear(peer, decoded)
+        self._keep(peer, decoded)
         return not self._only_renews_the_lease(peer, decoded)
+
+    def _keep(self, peer: str, message: Message) -> None:
+        if len(self._inbox) < INBOX_LIMIT and not self._is_halted:
+            self._inbox.append((peer, message))
 
     def _only_renews_the_lease(self, peer: str, message: Message) -> bool:
         """Whether it can wait for the next step, which saves an idle leader most of them."""
@@ -391,9 +393,11 @@ class Engine:
     # During a write
 
     def _stay_alive(self) -> None:
-        """Go on with a leader's heartbeats; nothing in them is newer than the journal."""
+        """Commit what can be, and go on with a leader's heartbeats."""
         core = self._core
         self._proposals.expire(core.now_ms)
+        if core.commit(self._committed_index()):
+            self._alive_at = core.now_ms  # for the others to hear of it
         # A term that is not on disk may not be told: we might forget that we led in it.
         if not core.is_leader or self._journal.has_unsynced_vote or self._writing.is_late():
             self._alive_at = core.now_ms + _SEAL_PERIOD_MS
@@ -404,20 +408,34 @@ class Engine:
                     self._replication.stamp(heartbeat)
                     self._transport(peer, codec.encode(heartbeat))
 
-    def _hear(self, peer: str, message: Message) -> None:
-        """Take a sign of life at once; what else it says waits, like all other messages."""
+    def _committed_index(self) -> int:
+        """Up to where the log is committed, as is known during a write."""
+        if self._core.is_leader:
+            return self._core.acknowledged_index(self._journal.durable_index)
+        return self._replication.told_index
+
+    def _hear(self, peer: str, message: Message) -> bool:
+        """Take a message in during a write; whether it is worth a step.
+
+        What followers acknowledge, and where a command of ours stands, is taken at once: neither
+        changes what is being written. So is a leader's sign of life. Whatever else there is waits.
+        """
         core = self._core
         core.set_time(self._clock())
-        if self._writing.is_late():
-            return
         if message["type"] == "next_node_idx":
-            self._replication.renew(peer, message)
-        elif message["type"] != "append_entries" or message["term"] != core.term:
-            return
-        elif not core.is_leader:
-            self._election.heard_leader()
-            if answer := self._replication.sign_of_life(peer, message):
-                self._transport(peer, codec.encode(answer))
+            self._replication.on_next_node_idx(peer, message)
+            return self._committed_index() > core.commit_index
+        if message["type"] == "apply_command_response":
+            core.deliver(peer, message)
+            return False
+        self._keep(peer, message)
+        is_from_leader = message["type"] == "append_entries" and message["term"] == core.term
+        if not is_from_leader or core.is_leader or self._writing.is_late():
+            return False
+        self._election.heard_leader()
+        if answer := self._replication.sign_of_life(peer, message):
+            self._transport(peer, codec.encode(answer))
+        return self._committed_index() > core.commit_index
 
     def _tidy_up(self) -> None:
         core = self._core

@@ -24,13 +24,13 @@ from sentinel_py.values import dataclass
 
 _VERSION = "0.3.17"
 _METHODS = """
-    doApplyCommand parseChangeClusterRequest changeCluster setState updateClusterConfiguration
-    onReadonlyNodeConnected onReadonlyNodeDisconnected onMessageReceived
+    applyLogEntries doApplyCommand parseChangeClusterRequest changeCluster setState
+    updateClusterConfiguration onReadonlyNodeConnected onReadonlyNodeDisconnected onMessageReceived
 """.split()  # noqa: SIM905
 _FIELDS = """
-    commandsLocalCounter commandsWaitingCommit commandsWaitingReply connectedNodes
-    newAppendEntriesTime otherNodes raftCommitIndex raftElectionDeadline raftLastApplied raftLeader
-    raftMatchIndex raftNextIndex raftState readonlyNodes serializer conf
+    commandsLocalCounter commandsWaitingCommit commandsWaitingReply conf connectedNodes
+    leaderCommitIndex newAppendEntriesTime otherNodes raftCommitIndex raftElectionDeadline
+    raftLastApplied raftLeader raftMatchIndex raftNextIndex raftState readonlyNodes serializer
 """.split()  # noqa: SIM905
 
 PROPOSALS_LIMIT = 1000
@@ -205,6 +205,29 @@ class Core:
 
     def deliver(self, peer: str, message: Message) -> None:
         self._raft._SyncObj__onMessageReceived(member(peer), message)
+
+    def acknowledged_index(self, durable_index: int) -> int:
+        """Return up to where a leader's log is on a majority, with what is on our own disk."""
+        index = self.commit_index
+        members = len(self.membership.current)
+        while index < durable_index:
+            others = sum(self.match_index(peer) > index for peer in self.peers)
+            if 2 * (1 + others) <= members:
+                break
+            index += 1
+        # Raft, section 5.4.2: only an entry of its own term tells a leader that those before are.
+        is_ours = index > self.commit_index and self.journal.term_at(index) == self.term
+        return index if is_ours else self.commit_index
+
+    def commit(self, index: int) -> bool:
+        """Apply what is committed up to there, without a tick; whether there was something."""
+        raft = self._raft
+        if index <= self.commit_index:
+            return False
+        raft._SyncObj__raftCommitIndex = raft._SyncObj__leaderCommitIndex = index
+        self.journal.commit_index = index
+        raft._SyncObj__applyLogEntries()
+        return True
 
     def tick(self) -> None:
         self._raft.doTick(0)

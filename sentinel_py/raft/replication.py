@@ -56,6 +56,8 @@ class Replication:
         self._install = install
         self._transfer: _Transfer | None = None
         self._refused_until = 0  # no snapshot is wanted before that
+        self.told_index = 0
+        """Up to where a leader has said during a write that the log is committed."""
         self._agreed = ("", 0, 0)  # leader, term, and up to where its log and ours are the same
         self._sequence = 0
         self._search_from: dict[str, int] = {}  # the answers that count for each follower
@@ -141,6 +143,7 @@ class Replication:
         leader, term, index = self._agreed
         if (leader, term) != (peer, message["term"]):
             return None
+        self.told_index = max(self.told_index, min(message.get("commit_index", 0), index))
         index = min(index, self._core.journal.durable_index)
         promise_ms = self._election.promise_ms(is_write_under_way=True)
         return _answer_to(message, index + 1, promise_ms, success=True)
