@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from sentinel_py import node as node_module
 from sentinel_py.core import roster
 from sentinel_py.core.messages import (
     Ask,
@@ -159,12 +160,12 @@ async def test_saves_that_can_wait_leave_pauses_between_them(node):
     node, world = node
     saved_at = []
 
-    def save(_state):
+    def save(_state, done):
         world.stalled_ms += 2 * SAVE_SOON_MS // SAVE_PAUSE
         saved_at.append(world.now())
-        return True
+        done(None)
 
-    world.save = save
+    world.save_aside = save
     async with asyncio.timeout(PATIENCE_S):
         await node.order(monitor("m"), str)
         number = 0
@@ -174,6 +175,50 @@ async def test_saves_that_can_wait_leave_pauses_between_them(node):
             node.feed(DirectHello(f"10.0.1.1,{number},{run_id},0,m,127.0.0.1,6379,0"))
             await asyncio.sleep(0.01)
     assert all(later - earlier >= 2 * SAVE_SOON_MS for earlier, later in pairwise(saved_at))
+
+
+async def test_what_can_wait_is_saved_aside(node, monkeypatch):
+    """One save at a time; what changes meanwhile is saved behind it, and nothing waits for it."""
+    monkeypatch.setattr(node_module, "SAVE_PAUSE", 0)
+    node, world = node
+    await node.order(monitor("m"), str)
+
+    def discover(number):
+        run_id = f"{number:040}"
+        node.feed(DirectHello(f"10.0.1.1,{number},{run_id},0,m,127.0.0.1,6379,0"))
+
+    discover(1)
+    await eventually_async(as_async(lambda: world.seen.count("save aside") == 1))
+    discover(2)
+    await asyncio.sleep(2 * SAVE_SOON_MS / 1000)
+    assert world.seen.count("save aside") == 1
+    world.aside.pop()(None)
+    await eventually_async(as_async(lambda: world.seen.count("save aside") == 2))
+    assert world.seen.count("save") == 1
+
+
+async def test_an_older_save_says_nothing_about_a_newer_one(node):
+    """A vote that could not be saved is not told because what was begun before it has worked."""
+    node, world = node
+    await node.order(monitor("m"), str)
+    node.feed(DirectHello(f"10.0.1.1,1,{1:040},0,m,127.0.0.1,6379,0"))
+    await eventually_async(as_async(lambda: world.aside))
+    fails(world)
+    assert str(await node.order(monitor("n"), str)).startswith("ERR Failed to save")
+    world.aside.pop()(None)
+    await eventually_async(as_async(lambda: node.state.save_trouble))
+    assert not node.save()
+
+
+async def test_a_node_that_ends_saves_what_was_not(node):
+    """What changed while a save was under way is in the file at the end."""
+    node, world = node
+    await node.order(monitor("m"), str)
+    for number in (1, 2):
+        node.feed(DirectHello(f"10.0.1.1,{number},{number:040},0,m,127.0.0.1,6379,0"))
+        await eventually_async(as_async(lambda: world.aside))
+    node.stop()
+    assert world.seen.count("save") == 2
 
 
 # While saves fail ---------------------------------------------------------------------------------

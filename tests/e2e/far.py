@@ -13,6 +13,7 @@ class Far:
     def __init__(self, target, delay_s):
         self.port = 0
         self._target, self._delay_s = target, delay_s
+        self._writers = []
         self._loop = asyncio.new_event_loop()
         self._listens = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -29,11 +30,19 @@ class Far:
         self.port = self._server.sockets[0].getsockname()[1]
         self._listens.set()
         self._loop.run_forever()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._server.close()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(self._end())
         self._loop.close()
+
+    async def _end(self):
+        self._server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     async def _accept(self, reader, writer):
         try:
@@ -41,6 +50,7 @@ class Far:
         except OSError:
             writer.close()
             return
+        self._writers += writer, back
         await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
 
     async def _pump(self, reader, writer):
