@@ -14,14 +14,13 @@ import random
 import secrets
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentinel_py import __version__, faults, process, tls
+from sentinel_py import __version__, faults, process, saving, tls
 from sentinel_py.acl.acl import Acl, AclError, AclStore
 from sentinel_py.config import config, directives, rewrite
 from sentinel_py.config.settings import ServerSettings
@@ -58,7 +57,6 @@ from sentinel_py.server.sentinel_commands import build
 from sentinel_py.server.server import Server
 from sentinel_py.storage import LOCAL, SaveError
 from sentinel_py.version import REDIS_VERSION
-from sentinel_py.worker import Worker
 
 if TYPE_CHECKING:
     from sentinel_py.config.state_file import StateFile
@@ -70,14 +68,6 @@ START_ERRORS = (
     *(config.ConfigError, config.StartError),
 )
 """What keeps a sentinel from starting; each has one clear text."""
-
-SAVE_WARNING_MS = 10_000
-"""While saves fail, a line of the log says so no more often than this."""
-
-_IN_PLACE = (
-    "{path} is written in place, as nothing can be renamed over it ({why}). "
-    "sentinel state-dir <directory> leaves it alone."
-)
 
 _BUG = (
     "This is a bug in sentinel_py: please report it with the lines above. The process ends with "
@@ -186,15 +176,12 @@ class Daemon:
         self.config_file = loaded.path
         self._config = loaded
         self._kept = kept
-        self._file = kept or rewrite.ConfigFile(loaded.path, loaded)
+        file = kept or rewrite.ConfigFile(loaded.path, loaded)
         self._supervised = supervised
         state.myid = state.myid or secrets.token_hex(20)
         self._log = LogFile(_log_options(settings))
+        self._saving = saving.Saving(file, self._log.write, self.now)
         self._pidfile = process.PidFile(settings)
-        self._save_warned_at: int | None = None
-        self._save_lock = threading.Lock()
-        self._save_number = self._saved_number = 0
-        self._is_in_place = False
         self._has_failed = False
         self._is_assembled = False
         self._web: WebServer | None = None
@@ -260,7 +247,6 @@ class Daemon:
             LinkOptions(tls.client_context(settings), settings.bind_source_addr or None),
         )
         self._resolver = Resolver(self._node.feed)
-        self._saver = Worker("config file")
         self._scripts = Scripts(self.state.constants, self.notice)
         port = settings.port or settings.tls_port
         self._member: Member = Member(
@@ -362,7 +348,7 @@ class Daemon:
         self._server.close()
         self.links.close_all()
         self._scripts.close()
-        self._saver.close()
+        self._saving.close()
         self._pidfile.remove()
 
     def _signalled(self, number: signal.Signals) -> None:
@@ -378,70 +364,19 @@ class Daemon:
         return _now()
 
     def save(self, state: State) -> None:
-        """Rewrite the config file, or raise SaveError."""
-        try:
-            self._saving(state)()
-        except SaveError as error:
-            self._warn_of_save(error)
-            raise
-        self._tell_saved()
+        self._saving.save(self._lines(state))
 
     def save_aside(self, state: State, done: Callable[[SaveError | None], None]) -> None:
-        """Rewrite the config file as the state is now; go on, and tell when it is done."""
+        self._saving.save_aside(self._lines(state), done)
 
-        def ended(error: BaseException | None) -> None:
-            if error is None:
-                self._tell_saved()
-            elif isinstance(error, SaveError):
-                self._warn_of_save(error)
-            else:
-                raise error
-            done(error)
-
-        try:
-            job = self._saving(state)
-        except SaveError as error:
-            ended(error)
-        else:
-            self._saver.begin(job, ended)
-
-    def _saving(self, state: State) -> Callable[[], None]:
-        """Return what saves the state as it is now, in any thread."""
+    def _lines(self, state: State) -> saving.Lines:
+        """Return what the state is in the config file."""
         loglevel = state.settings.loglevel
         if loglevel != self._config.settings.loglevel:
             self._config.settings.loglevel = loglevel
             self._log.set_level(loglevel)
         users = [] if self._config.settings.aclfile else self._acl.describe_users()
-        write = self._file.rewriting(directives.render(state), users)
-
-        self._save_number = number = self._save_number + 1
-
-        def job() -> None:
-            # What was begun later may have been written before, if this was begun aside.
-            with self._save_lock:
-                if number > self._saved_number:
-                    write()
-                    self._saved_number = number
-
-        return job
-
-    def _tell_saved(self) -> None:
-        self._save_warned_at = None
-        self._log.write(Level.NOTICE, "Sentinel new configuration saved on disk")
-        why = LOCAL.why_in_place(self._file.path)
-        if why and not self._is_in_place:
-            self._is_in_place = True
-            self._log.write(Level.NOTICE, _IN_PLACE.format(path=self._file.path, why=why))
-
-    def _warn_of_save(self, error: SaveError) -> None:
-        now = self.now()
-        if self._save_warned_at is not None and now < self._save_warned_at + SAVE_WARNING_MS:
-            return
-        self._save_warned_at = now
-        self._warn(
-            f"WARNING: Sentinel was not able to save the new configuration on disk!!!: "
-            f"{error.reason}"
-        )
+        return directives.render(state), users
 
     def resolve(self, host: str) -> None:
         self._resolver.resolve(host)

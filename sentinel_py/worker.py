@@ -25,23 +25,30 @@ class Worker:
     """A thread that does one job after the other, and tells the loop that gave it."""
 
     def __init__(self, name: str) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._name = name
         self._jobs: SimpleQueue[tuple[Job, Ended] | None] = SimpleQueue()
-        # A daemon: a disk that hangs must not keep the process from its end.
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def begin(self, job: Job, ended: Ended) -> None:
-        """Have a job done; ``ended`` is called by the loop afterwards."""
+        """Have a job done; ``ended`` is called by the running loop afterwards."""
+        if self._thread is None:
+            loop = asyncio.get_running_loop()
+            # A daemon: a disk that hangs must not keep the process from its end.
+            self._thread = threading.Thread(
+                target=self._work, args=[loop], name=self._name, daemon=True
+            )
+            self._thread.start()
         self._jobs.put((job, ended))
 
     def close(self) -> bool:
         """End after the job that is under way; False if it does not end."""
+        if self._thread is None:
+            return True
         self._jobs.put(None)
         self._thread.join(CLOSE_WITHIN_S)
         return not self._thread.is_alive()
 
-    def _work(self) -> None:
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         while (task := self._jobs.get()) is not None:
             job, ended = task
             error: BaseException | None = None
@@ -51,4 +58,4 @@ class Worker:
                 error = raised
             # A loop that is closed has nobody any more who waits.
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(ended, error)
+                loop.call_soon_threadsafe(ended, error)

@@ -58,7 +58,7 @@ class Folder:
         os.makedirs(path, _FOLDER_MODE, exist_ok=True)
         self._folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         self._files: dict[str, int] = {}
-        self._worker: Worker | None = None
+        self._worker = Worker("raft disk")
         try:
             fcntl.flock(self._folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -66,12 +66,10 @@ class Folder:
             raise FolderInUseError(f"Another process uses {path}") from None
 
     def begin(self, job: Job, ended: Ended) -> None:
-        if self._worker is None:
-            self._worker = Worker("raft disk")
         self._worker.begin(job, ended)
 
     def close(self) -> None:
-        if self._worker and not self._worker.close():
+        if not self._worker.close():
             return
         for fd in (*self._files.values(), self._folder):
             os.close(fd)

@@ -6,8 +6,8 @@ all of a member.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 from sentinel_py.raft import journal
@@ -30,6 +30,23 @@ class Storage(Protocol):
         """Always the same disk, made when it is first opened."""
 
     def close(self) -> None: ...
+
+
+class Clock(Protocol):
+    """Who takes note of how long the loop has waited for a disk."""
+
+    def now(self) -> int: ...
+    def held_up(self, ms: int) -> None: ...
+
+
+@contextmanager
+def waiting_for_disk(clock: Clock) -> Iterator[None]:
+    """Have it noted how long this takes."""
+    began_at = clock.now()
+    try:
+        yield
+    finally:
+        clock.held_up(clock.now() - began_at)
 
 
 class Files:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -35,7 +36,7 @@ from sentinel_py.raft.adapters import LibraryError
 from sentinel_py.raft.answers import Answers
 from sentinel_py.raft.changes import Changes
 from sentinel_py.raft.driver import Driver
-from sentinel_py.raft.files import Files, RaftError, Storage
+from sentinel_py.raft.files import Files, RaftError, Storage, waiting_for_disk
 from sentinel_py.raft.handshake import Introduction, is_secret, stretched
 from sentinel_py.raft.identity import Identity, Phase
 from sentinel_py.raft.journal import JournalDamagedError
@@ -86,7 +87,7 @@ class Member:
         self.changes = Changes(self)
         self.driver: Driver | None = None
         self._files = Files(
-            storage, lambda text: self.log(Level.WARNING, text), self._waiting_for_disk
+            storage, lambda text: self.log(Level.WARNING, text), partial(waiting_for_disk, host)
         )
         self._rng = rng
         self._seeker = Seeker(self)
@@ -126,17 +127,9 @@ class Member:
         by_order = self.identity is not None and self.identity.by_order
         return self.phase is Phase.CLASSIC or (self.phase is Phase.PREPARED and by_order)
 
-    @contextmanager
-    def _waiting_for_disk(self) -> Iterator[None]:
-        began_at = self.host.now()
-        try:
-            yield
-        finally:
-            self.host.held_up(self.host.now() - began_at)
-
     def _engine_room(self) -> Driver:
         try:
-            with self._waiting_for_disk():
+            with waiting_for_disk(self.host):
                 return Driver(self, self._files.disk, self._rng)
         except (JournalDamagedError, LibraryError, OSError) as error:
             raise RaftError(f"{self._files.name}: {error}") from None

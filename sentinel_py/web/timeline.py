@@ -47,8 +47,11 @@ _MARKS = {
     "+failover-detected",
 }
 
+_DOWN = {"+sdown", "+odown"}
+"""The others may have found it down before this sentinel did, which acts on their word then."""
+
 LED = (
-    ("detection", {"+sdown"}, {"+try-failover"}),
+    ("detection", _DOWN, {"+try-failover"}),
     ("election", {"+try-failover"}, {"+elected-leader"}),
     ("choice", {"+elected-leader"}, {"+selected-slave"}),
     ("promotion", {"+selected-slave"}, {"+switch-master"}),
@@ -56,7 +59,7 @@ LED = (
 )
 """The phases of a failover that was led here, each with the notices that begin and end it."""
 
-SEEN = (("observed", {"+sdown"}, {"+switch-master"}),)
+SEEN = (("observed", _DOWN, {"+switch-master"}),)
 """All that another sentinel's failover shows."""
 
 
@@ -89,7 +92,9 @@ class Failover:
         return [
             Phase(name, begun, ended)
             for name, begins, ends in (LED if self.is_led else SEEN)
-            if (begun := self._at(begins)) is not None and (ended := self._at(ends)) is not None
+            if (begun := self._at(begins)) is not None
+            and (ended := self._at(ends)) is not None
+            and begun <= ended
         ]
 
     @property

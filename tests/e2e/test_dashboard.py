@@ -187,6 +187,7 @@ async def test_a_death_as_it_is_drawn(installed, tmp_path):
         old.start()
         await page.wait("document.querySelectorAll('svg .box.down, svg .flow.off').length === 0")
         await page.wait(f"{text_of('#failovers .chip')} === 'switched'")
+        await page.wait(legend_has("detection"))
         await assert_looks_right(page)
         await keep(page, "dashboard.png")
 

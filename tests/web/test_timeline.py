@@ -76,6 +76,14 @@ def test_a_failover_on_order_has_no_detection():
     assert failover.phases[0] == Phase("election", 0, 5)
 
 
+def test_a_leader_may_be_the_last_to_see_it():
+    """It acts on the others' word, before its own ping is late, or was ordered to."""
+    _, (failover,) = told(LED[1:])
+    assert failover.phases[0] == Phase("detection", 0, 10)
+    _, (failover,) = told([LED[2], (1022, "+sdown", MASTER), *LED[3:]])
+    assert next(phase.name for phase in failover.phases) == "election"
+
+
 def test_an_attempt_that_fails_says_why():
     """The next attempt is another one."""
     abort = (1050, "-failover-abort-no-good-slave", MASTER)
