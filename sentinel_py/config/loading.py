@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 
 from sentinel_py.config.config import Origin
 from sentinel_py.config.lines import DirectiveError
-from sentinel_py.core import roster
+from sentinel_py.core import checks, roster
 from sentinel_py.core.model import MAX_EPOCH, Address, Master, State
 
-_PORT_MAX = 65535
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?)0*([0-9]{0,20})", re.ASCII)
 
 
@@ -62,7 +61,7 @@ Rule = Callable[[Loading, Sequence[str]], None]
 
 def port_of(text: str) -> int:
     port = atoi(text)
-    if not 0 <= port <= _PORT_MAX:
+    if not 0 <= port <= checks.PORT_MAX:
         raise DirectiveError("Invalid port number.")
     return port
 

@@ -97,6 +97,8 @@ def receive(turn: Turn, payload: str) -> None:
     if members.is_in_cluster(turn.state):
         _receive_as_member(turn, master, hello, payload)
         return
+    if hello.run_id not in master.peers and not _is_of_our_group(turn, master, hello):
+        return
     peer = _peer_of(turn, master, hello)
     election.raise_epoch(turn, hello.epoch, master)
     if peer is None:
@@ -191,6 +193,22 @@ def _is_repeated(turn: Turn, payload: str) -> bool:
         return False
     peer.heard_at = turn.now
     return True
+
+
+def _is_of_our_group(turn: Turn, master: Master, hello: Hello) -> bool:
+    """Return whether an unknown sentinel watches what we watch, and not another group so named.
+
+    If it cannot be told yet, the server that it names is asked; the sentinel says it again.
+    """
+    address = roster.look_up(turn.state, hello.master_host, hello.master_port)
+    if address is None:
+        if hello.master_host and turn.state.settings.resolve_hostnames:
+            turn.resolve(hello.master_host)
+        return False
+    if succession.is_of_group(turn, master, address):
+        return True
+    succession.meet(turn, master, hello.run_id, address, hello.config_epoch)
+    return False
 
 
 def _peer_of(turn: Turn, master: Master, hello: Hello) -> Peer | None:

@@ -12,6 +12,7 @@ from dataclasses import field
 from itertools import islice
 
 from sentinel_py.core import (
+    checks,
     failover,
     fencing,
     foreign,
@@ -29,18 +30,13 @@ from sentinel_py.core.model import DataNode, Dataset, Master, Phase, Reconf, Rep
 from sentinel_py.core.turn import Turn, master_of
 from sentinel_py.values import dataclass
 
-REPLICAS_MAX = 1_000
-"""Replicas per master; an INFO that names more comes from no sane server."""
-
-PORT_MAX = 65535
-
 _REPEAT_LOST_MS = 1_000
 
 BYTES_MAX = 1024 * 1024
 """A hundred times what a server with a hundred replicas says. To read more would hold everything
 else up for longer than a tenth of a second."""
 
-FIELDS_MAX = REPLICAS_MAX + 1_000
+FIELDS_MAX = roster.REPLICAS_MAX + 1_000
 """Lines that matter; sixteen databases and some thirty others are usual, beside the replicas."""
 
 _ID_LENGTH = 40
@@ -119,7 +115,7 @@ def parse(text: bytes) -> Report:
                 report.announced = value != "0"
             case _ if key.startswith("slave") and key[5:].isdigit():
                 report.replicas.append(_replica_line(value))
-    if len(report.replicas) > REPLICAS_MAX:
+    if len(report.replicas) > roster.REPLICAS_MAX:
         raise InfoError(f"{len(report.replicas)} replicas")
     return report
 
@@ -270,9 +266,9 @@ def _discover(turn: Turn, master: Master, report: Report) -> None:
         if known := master.replica_at(address):
             known.listed_at = turn.now
             continue
-        if len(master.replicas) >= REPLICAS_MAX:
+        if len(master.replicas) >= roster.REPLICAS_MAX:
             continue
-        if not 0 < port <= PORT_MAX or address.same_as(master.address):
+        if not 0 < port <= checks.PORT_MAX or address.same_as(master.address):
             continue
         if owner := identity.owner_of(master, address, turn.now):
             if isinstance(owner, Replica):

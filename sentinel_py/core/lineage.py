@@ -15,8 +15,6 @@ from sentinel_py.core.messages import Level
 from sentinel_py.core.model import DataNode, Dataset, Lineage, Master, Replica, Role, State
 from sentinel_py.core.turn import Turn, master_of
 
-_NO_ID = "0" * 40
-
 
 def protects(state: State, master: Master) -> bool:
     """Whether the data of a master that comes back empty are to be saved."""
@@ -115,10 +113,10 @@ def _has_come_back(master: Master, data: Dataset) -> bool:
 def _remember(turn: Turn, master: Master, data: Dataset) -> None:
     before = master.lineage
     replid2 = data.replid2
-    if before and replid2 in ("", _NO_ID) and before.replid != data.replid:
+    if before and replid2 in ("", identity.NO_ID) and before.replid != data.replid:
         # It has loaded its data from a file that does not say whose they are.
         replid2 = before.replid
-    elif before and before.replid == data.replid and replid2 == _NO_ID:
+    elif before and before.replid == data.replid and replid2 == identity.NO_ID:
         replid2 = before.replid2
     known = Lineage(master.run_id, data.replid, replid2, data.offset, data.keys or 0)
     if before and before.replid == known.replid:
@@ -140,7 +138,7 @@ def _identity(known: Lineage) -> tuple[str, str, str, bool]:
 
 def _is_kin(known: Lineage, data: Dataset) -> bool:
     """Whether one has grown out of the other."""
-    known_ids = {known.replid, known.replid2} - {"", _NO_ID}
+    known_ids = {known.replid, known.replid2} - {"", identity.NO_ID}
     return data.replid in known_ids or data.replid2 in known_ids
 
 

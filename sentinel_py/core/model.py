@@ -375,6 +375,7 @@ class Master(DataNode):
     told_scripts: dict[str, str] = field(default_factory=dict)  # said not to be run, by option
     config_epoch: int = 0
     named: dict[str, NamedSwitch] = field(default_factory=dict)  # by ip and port
+    judged: dict[str, tuple[bool, int]] = field(default_factory=dict)  # places: kin?, until when
     disbelieved: str = ""  # the last place that was named, and said not to be believed
     logged: tuple[Address, int] | None = None  # by the log, while we catch up with it
     switched_at: int | None = None  # since when this server has been the master

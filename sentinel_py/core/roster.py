@@ -29,6 +29,9 @@ from sentinel_py.core.model import (
 )
 from sentinel_py.core.turn import Turn, links_of
 
+REPLICAS_MAX = 1_000
+"""Replicas per master; an INFO that names more comes from no sane server."""
+
 NAMES_MAX = 10_000
 """Host names with an ip; hello is not authenticated, so somebody may make them up."""
 

@@ -84,7 +84,7 @@ def test_a_made_up_crowd_is_limited(core):
     peers = core.state.masters["mymaster"].peers
     for number in range(2 * PEERS_MAX):
         second = number // (2 * CHANGES_PER_S_MAX)
-        line = f"10.9.{number // 250}.{number % 250},26379,{number:040},0,mymaster,h,1,0"
+        line = f"10.9.{number // 250}.{number % 250},26379,{number:040},0,mymaster,10.0.0.1,6379,0"
         hear(core, line, now=second * 1_000)
         assert len(peers) <= (second + 1) * CHANGES_PER_S_MAX
     assert len(peers) == PEERS_MAX

@@ -5,10 +5,10 @@ from random import Random
 import pytest
 
 from sentinel_py.core import info
-from sentinel_py.core.info import REPLICAS_MAX, InfoError, Report, parse
+from sentinel_py.core.info import InfoError, Report, parse
 from sentinel_py.core.messages import Ask, Close, LinkUp, Log, Reply, Request
 from sentinel_py.core.model import Address, Options, Role, State
-from sentinel_py.core.roster import add_master
+from sentinel_py.core.roster import REPLICAS_MAX, add_master
 from sentinel_py.core.sentinel import Sentinel
 
 RUN_ID = "d" * 40
