@@ -202,7 +202,7 @@ def _replicated(state: State, master: Master) -> Iterator[Line]:
         return
     if master.fence.asked_at is not None or master.fence.was_left:
         yield directive("raft-fenced", master.name)
-    if master.is_replicated:
+    if master.is_replicated or master.is_carried:
         yield directive("raft-master", master.name)
     if mandate := master.mandate:
         flags = ("yes" if flag else "no" for flag in (mandate.forced, mandate.switched))

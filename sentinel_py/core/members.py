@@ -56,6 +56,20 @@ def majority(state: State, master: Master) -> int:
     return voters(state, master) // 2 + 1
 
 
+def leave_log(state: State, *, is_founder: bool) -> None:
+    """Take the masters out of the log that we have left: another one is to tell of them.
+
+    A founder brings them into it. Anybody else keeps them until it tells: they are none of its own
+    before that, and are not brought into it, since it may have removed them.
+    """
+    for master in state.masters.values():
+        if is_founder:
+            master.mandate = None
+        elif master.is_replicated or master.is_carried:
+            master.is_carried = True
+        master.is_replicated = False
+
+
 # Their rows --------------------------------------------------------------------------------------
 
 

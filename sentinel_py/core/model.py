@@ -401,6 +401,7 @@ class Master(DataNode):
     ballot: str | None = None  # our entry with a vote that is under way
     adoption: str | None = None  # our entry that brings this master into the log
     is_replicated: bool = False  # the log knows this master
+    is_carried: bool = False  # a log that we have left knew it; what ours says of it counts
     wait: Wait = Wait.NOTHING
     awaited: str | None = None  # the leader waited for
     try_at: int | None = None  # no failover attempt before this time

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sentinel_py.core import failover, members
+from sentinel_py.core import failover, members, roster
+from sentinel_py.core.messages import Level
 from sentinel_py.core.model import Address, Master
 from sentinel_py.core.turn import Turn
 
@@ -22,8 +23,15 @@ def place(turn: Turn, master: Master, address: Address, epoch: int) -> None:
 
 
 def settle_places(turn: Turn) -> None:
-    """Move the masters where the log has them, now that all of it is applied."""
-    for master in turn.state.masters.values():
+    """Move the masters where the log has them, now that all of it is applied.
+
+    Those of a log that we have left are gone if this one does not have them.
+    """
+    for master in list(turn.state.masters.values()):
+        if master.is_carried:
+            turn.notice(Level.WARNING, "-monitor", master)
+            roster.remove_master(turn, master)
+            turn.save_soon()
         if master.logged is not None:
             (address, epoch), master.logged = master.logged, None
             place(turn, master, address, epoch)

@@ -27,7 +27,7 @@ def unshared(turn: Turn) -> Iterator[tuple[Master, Command]]:
     if not turn.state.settings.replicate_config:
         return
     for master in turn.state.masters.values():
-        if master.is_replicated or master.adoption is not None:
+        if master.is_replicated or master.is_carried or master.adoption is not None:
             continue
         if _is_unheard(turn, master):
             continue

@@ -225,7 +225,7 @@ def install(turn: Turn, event: Installed) -> None:
             setattr(turn.state.settings, it.name, value)
     names = {record.name for record in document.masters}
     for master in list(turn.state.masters.values()):
-        if master.is_replicated and master.name not in names:
+        if (master.is_replicated or master.is_carried) and master.name not in names:
             turn.notice(Level.WARNING, "-monitor", master)
             roster.remove_master(turn, master)
     for record in document.masters:
@@ -268,7 +268,7 @@ def _take_over(turn: Turn, record: MasterRecord) -> None:
         overrides.share(turn, master, record.options)
         # What this member held before may be gossip; all members go by the record.
         places.place(turn, master, record.address, record.config_epoch)
-    master.is_replicated = True
+    master.is_replicated, master.is_carried = True, False
     _take_failover(turn, master, record)
     master.leader, master.leader_epoch = record.leader, record.leader_epoch
     election.raise_epoch(turn, max(record.config_epoch, record.leader_epoch), master)

@@ -18,7 +18,7 @@ from random import Random
 from typing import Protocol
 
 from sentinel_py import tasks
-from sentinel_py.core import snapshot
+from sentinel_py.core import members, snapshot
 from sentinel_py.core.messages import (
     GiveLead,
     Input,
@@ -103,6 +103,9 @@ class Member:
         if not self._works_as_classic():
             self._enter_raft_mode()
         if self.phase is Phase.MEMBER:
+            if not self.state.raft_applied:
+                members.leave_log(self.state, is_founder=False)
+                self._forget_epochs()
             self.driver = self._engine_room()
         # Whether the config file may stand for entries of a log that is not, or not yet, ours.
         self._file_has_log = self.driver is not None or self.state.raft_applied > 0
@@ -333,6 +336,7 @@ class Member:
         """Be a member from now on; one that is no founder waits until the leader has added it."""
         if not (self._begin_log(identity) and self._files.keep_member(identity)):
             return False
+        self._forget_epochs()
         self.phase = Phase.MEMBER
         self.log(Level.WARNING, f"Raft: member {self.run_id} of cluster {identity.cluster}")
         self.driver = self._engine_room()
@@ -343,35 +347,33 @@ class Member:
     def _begin_log(self, identity: Identity) -> bool:
         """Make the configuration stand for no entry, whatever log it has stood for.
 
-        A file that never stood for any need not be saved, and maybe cannot be. A founder brings the
-        masters of that log into the new one; anybody else gets the cluster's.
+        A file that never stood for any need not be saved, and maybe cannot be.
         """
         state = self.state
         state.raft_applied = 0
         state.history = History()
-        floor = self._forget_epochs(state)
         self._enter_raft_mode()
         assert state.raft
-        state.raft.applied, state.raft.floor_epoch = 0, floor
-        if identity.run_id in identity.founders:
-            for master in state.masters.values():
-                master.is_replicated, master.mandate = False, None
+        state.raft.applied = 0
+        members.leave_log(state, is_founder=identity.run_id in identity.founders)
         is_clean = self.host.save_state() or not self._file_has_log
         self._file_has_log = True
         return is_clean
 
-    def _forget_epochs(self, state: State) -> int:
-        """Have epochs and votes begin as on all members; returns the latest that there was.
+    def _forget_epochs(self) -> None:
+        """Have epochs and votes begin as on all members, once our disk has us as one.
 
-        The log is to begin behind it: we may have voted in it, as redis-sentinel does.
+        The log is to begin behind the latest: we may have voted in it, as redis-sentinel does.
         """
+        state = self.state
+        assert state.raft
         masters = state.masters.values()
         known = [it for master in masters for it in (master.config_epoch, master.leader_epoch)]
-        floor = max([state.current_epoch, *known])
+        state.raft.floor_epoch = max([state.raft.floor_epoch, state.current_epoch, *known])
         state.current_epoch = 0
         for master in masters:
             master.leader, master.leader_epoch = None, 0
-        return floor
+            master.config_epoch = 0 if master.is_carried else master.config_epoch
 
     def begin_anew(self) -> None:
         """Start all streams again under our new standing, once what is being said is out."""

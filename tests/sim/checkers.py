@@ -379,8 +379,10 @@ def _check_forward(life, book):
     now = _epochs(life.state)
     if now == book.epochs:
         return
+    # Who becomes a member begins with the log's, which begin behind all that it knew.
+    floor = life.state.raft.floor_epoch if life.state.raft else 0
     for what, epoch in book.epochs.items():
-        if now.get(what, epoch) < epoch:
+        if now.get(what, epoch) < epoch and epoch > floor:
             raise Violation("epochs never go back", f"{life.name}: {what} {epoch}, now {now}")
     book.epochs = now
 
