@@ -50,7 +50,7 @@ from sentinel_py.core.messages import (
     RaftView,
     Refused,
 )
-from sentinel_py.core.model import Address, Mandate, Master, Raft
+from sentinel_py.core.model import Address, Mandate, Master, Phase, Raft
 from sentinel_py.core.turn import Turn
 
 TICKETS_MAX = 10_000
@@ -187,9 +187,19 @@ def view_changed(turn: Turn, view: RaftView) -> None:
                 _lay_down(turn, master)
     elif not raft.leads and raft.lead_entry is None:
         raft.lead_entry = _ask_for_lead(turn)
+    for master in turn.state.masters.values():
+        _leave_unclaimed(turn, master)
     if view.leader is not None and view.has_majority:
         share_masters(turn)
         _raise_floor(turn, raft)
+
+
+def _leave_unclaimed(turn: Turn, master: Master) -> None:
+    """Leave an attempt that the log knows nothing of: it began before we were a member."""
+    attempt, mandate = master.failover, master.mandate
+    is_claimed = mandate is not None and attempt is not None and mandate.epoch == attempt.epoch
+    if attempt is not None and not is_claimed and attempt.phase is not Phase.RECONF:
+        failover.abort(turn, master, "-failover-abort-not-elected")
 
 
 def _take_members(turn: Turn, raft: Raft, view: RaftView) -> None:

@@ -11,6 +11,9 @@ from sentinel_py.core.messages import AskConsent, Consent, Level
 from sentinel_py.core.model import Leave, Master
 from sentinel_py.core.turn import Turn
 
+ANSWER_WITHIN_MS = 30_000
+"""A question that is not answered by then got lost, and is asked again."""
+
 LEAVE_LIFE_MS = 1_000
 """What was allowed and has not begun by then is asked about again."""
 
@@ -24,8 +27,9 @@ def is_given(turn: Turn, master: Master) -> bool:
         if turn.now <= master.leave_at + LEAVE_LIFE_MS:
             return True
         master.leave_at = turn.now
-    if master.leave is Leave.UNASKED and turn.now >= master.leave_at:
-        master.leave = Leave.ASKED
+    is_lost = master.leave is Leave.ASKED and turn.now >= master.leave_at + ANSWER_WITHIN_MS
+    if is_lost or (master.leave is Leave.UNASKED and turn.now >= master.leave_at):
+        master.leave, master.leave_at = Leave.ASKED, turn.now
         turn.effects.append(AskConsent(master.name))
     return False
 

@@ -237,13 +237,18 @@ def reset_master(turn: Turn, master: Master) -> None:
     master.replicas.clear()
     master.aliases.clear()
     master.admitted.clear()
+    link = master.command
+    silent_since = None if link.is_up else (link.ok_at, link.heard_at, link.ping_since)
     forget_reports(turn, master)
+    if silent_since is not None:
+        # Else one that is reset again and again would never be down.
+        link.ok_at, link.heard_at, link.ping_since = silent_since
     if master.mandate is not None:
         master.mandate.is_over = True
     turn.close_links(master)
     # Not found again at once: who ordered it may look whether they are gone.
-    for link in master.links():
-        link.tried_at = turn.now
+    for each in master.links():
+        each.tried_at = turn.now
 
 
 def forget_reports(turn: Turn, master: Master) -> None:

@@ -124,8 +124,7 @@ class Answers:
             return Yes(member.run_id) if same else No(f"it is in Raft cluster {member.cluster}")
         if run_id not in question.members:
             return No("who adds it is no member of that Raft cluster")
-        promised = identity.cluster if identity and member.phase is Phase.PREPARED else ""
-        if member.is_founding or promised not in ("", question.cluster):
+        if member.is_founding or self._is_promised_elsewhere(question.cluster):
             return No("it is about to be in another Raft cluster")
         if member.leads_failover:
             return _FAILOVER
@@ -143,6 +142,16 @@ class Answers:
             return _DISK
         member.begin_anew()
         return Yes(member.run_id)
+
+    def _is_promised_elsewhere(self, cluster: str) -> bool:
+        """Whether it is to be in another cluster, which an operator may still bring about.
+
+        Whoever was to found that one on order and is gone cannot: who adds us has another plan.
+        """
+        member, identity = self._member, self._member.identity
+        if identity is None or member.phase is not Phase.PREPARED or identity.cluster == cluster:
+            return False
+        return not identity.by_order or member.peers.is_connected(identity.founder)
 
     def _removed(self, run_id: str, cluster: str) -> Answer:
         """Take it for a hint: whether it is so, the members say whom we dial ourselves."""

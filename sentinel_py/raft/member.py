@@ -41,7 +41,7 @@ from sentinel_py.raft.handshake import Introduction, is_secret, stretched
 from sentinel_py.raft.identity import Identity, Phase
 from sentinel_py.raft.journal import JournalDamagedError
 from sentinel_py.raft.peers import Peers
-from sentinel_py.raft.questions import Answer, AskStanding, Question, Standing
+from sentinel_py.raft.questions import MEMBERS_MAX, Answer, AskStanding, Question, Standing
 from sentinel_py.raft.seeking import Seeker
 
 LOOK_EVERY_S = 1.0
@@ -204,9 +204,9 @@ class Member:
 
     @property
     def known_peers(self) -> tuple[str, ...]:
-        """The ids of all sentinels that watch a master with us."""
-        masters = self.state.masters.values()
-        return tuple(sorted({run_id for master in masters for run_id in master.peers}))
+        """Ids of sentinels that watch a master with us; one more than a cluster has tells all."""
+        ids = {run_id for master in self.state.masters.values() for run_id in master.peers}
+        return tuple(sorted(ids)[: MEMBERS_MAX + 1])
 
     @property
     def leads_failover(self) -> bool:

@@ -350,6 +350,19 @@ def test_a_new_leader_in_tilt_leaves_the_failover_alone(members):
     assert members.master(1).failover is None
 
 
+def test_an_attempt_from_before_the_cluster_is_left(members):
+    """The log knows nothing of it, and would have its choice proposed without end."""
+    members.all_meet_replica()
+    core, master = members.cores[0], members.master(0)
+    raft, core.state.raft = core.state.raft, None
+    members.step(0, FailOver(9, "m"))
+    assert master.failover.phase is not Phase.RECONF
+    core.state.raft = raft
+    members.step(0, RaftView(IDS, IDS[0], True, True, 2, PLACES))
+    assert master.failover is None
+    assert not any(isinstance(entry, Choice) for _, entry in members.log)
+
+
 def test_a_claim_that_is_read_again_begins_nothing(members):
     """A leader that was killed reads its old claim after its restart, when others lead."""
     members.all_meet_replica()

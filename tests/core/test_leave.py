@@ -2,7 +2,7 @@
 
 import pytest
 
-from sentinel_py.core.leave import LEAVE_LIFE_MS
+from sentinel_py.core.leave import ANSWER_WITHIN_MS, LEAVE_LIFE_MS
 from sentinel_py.core.messages import AskConsent, Consent
 
 from .stage import Stage
@@ -39,6 +39,14 @@ def stage():
     made.play(f"ready quorum=1 failover-timeout-ms={TIMEOUT_MS}")
     made.play("kill M")
     return made
+
+
+def test_a_question_that_got_lost_is_asked_again(stage):
+    """Nobody waits for ever for an answer that is not coming."""
+    stage.play(f"advance {ANSWER_WITHIN_MS + 5_000}")
+    assert len(stage.asked) == 2
+    stage.decide(True)
+    assert "+try-failover" in stage.names("advance 10")
 
 
 def test_nothing_starts_before_it_is_allowed(stage):

@@ -346,6 +346,19 @@ async def test_a_group_whose_founder_was_killed_early_stays_classic(tmp_path):
         assert not any(it.state.raft for it in sentinels)
 
 
+async def test_a_promise_to_a_founder_who_is_gone_binds_nobody(tmp_path):
+    """Another cluster may take in whoever gave it; while the founder is there, it may not."""
+    async with group(tmp_path / "a", "a") as (leader,):
+        await formed([leader])
+        async with group(tmp_path / "b", "bcd", start=False, listed=False) as sentinels:
+            founder, one, _ = sentinels
+            promised(sentinels, Phase.PREPARED)
+            await one.start()
+            assert await leader.raft("ADD", one.address) == "OK"
+            assert one.phase is Phase.MEMBER
+            assert founder.member is None
+
+
 async def test_a_group_whose_founder_was_killed_late_becomes_a_cluster(tmp_path):
     """Once its own file says member, everybody who has promised takes his place."""
     async with group(tmp_path, start=False, listed=False) as sentinels:
