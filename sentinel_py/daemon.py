@@ -180,7 +180,7 @@ class Daemon:
         self._supervised = supervised
         state.myid = state.myid or secrets.token_hex(20)
         self._log = LogFile(_log_options(settings))
-        self._saving = saving.Saving(file, self._log.write, self.now)
+        self._saving = saving.Saving(file, self.log, self.now)
         self._pidfile = process.PidFile(settings)
         self._has_failed = False
         self._is_assembled = False

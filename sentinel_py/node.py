@@ -126,7 +126,7 @@ class Node:
         self._saver: asyncio.TimerHandle | None = None
         self._saves = 0  # that the loop has waited for
         self._is_saving = False  # aside
-        self._is_changed = False  # since that began
+        self._is_changed = self._is_urgent = False  # since that began
         self._held: list[tuple[bool, list[Effect]]] = []
         self._closing: set[int] = set()  # links that the core has closed, in an effect that is held
         self._trouble = ""  # why the state is not on disk; empty if it is
@@ -289,7 +289,7 @@ class Node:
             case Log():
                 world.publisher.log(effect)
             case SaveSoon():
-                self._save_soon()
+                self._save_soon(is_urgent=effect.is_urgent)
             case Propose():
                 world.propose(effect)
             case Tell():
@@ -335,9 +335,13 @@ class Node:
         if self._trouble != before:
             self._loop.call_soon(self.feed, SaveOutcome(self._trouble))
 
-    def _save_soon(self) -> None:
+    def _save_soon(self, *, is_urgent: bool = False) -> None:
         if self._is_saving:
-            self._is_changed = True
+            self._is_changed, self._is_urgent = True, self._is_urgent or is_urgent
+        elif is_urgent:
+            if self._saver is not None:
+                self._saver.cancel()
+            self._save_aside()
         elif self._saver is None:
             wait_ms = max(SAVE_SOON_MS, SAVE_PAUSE * self._save_took_ms)
             self._saver = self._loop.call_later(
@@ -346,7 +350,7 @@ class Node:
 
     def _save_aside(self) -> None:
         self._saver = None
-        self._is_saving, self._is_changed = True, False
+        self._is_saving, self._is_changed, self._is_urgent = True, False, False
         began_at, saves = self._world.now(), self._saves
 
         def done(error: SaveError | None) -> None:
@@ -354,7 +358,7 @@ class Node:
             if saves == self._saves:  # else what was saved here since then counts
                 self._saved(began_at, self._trouble, error)
             if self._is_changed and not self._stopped:
-                self._save_soon()
+                self._save_soon(is_urgent=self._is_urgent)
 
         self._world.save_aside(self.state, done)
 

@@ -17,6 +17,7 @@ from sentinel_py.core.messages import (
     Monitor,
     Remove,
     Reset,
+    SaveSoon,
     Wake,
 )
 from sentinel_py.core.model import Address, LinkState, State
@@ -195,6 +196,19 @@ async def test_what_can_wait_is_saved_aside(node, monkeypatch):
     world.aside.pop()(None)
     await eventually_async(as_async(lambda: world.seen.count("save aside") == 2))
     assert world.seen.count("save") == 1
+
+
+async def test_what_is_urgent_is_saved_aside_at_once(node):
+    """It waits for nothing but the save before it, and nothing waits for it."""
+    node, world = node
+    node._do(SaveSoon())
+    assert not world.aside
+    node._do(SaveSoon(is_urgent=True))
+    assert world.seen.count("save aside") == 1
+    node._do(SaveSoon(is_urgent=True))
+    assert world.seen.count("save aside") == 1
+    world.aside.pop()(None)
+    assert world.seen.count("save aside") == 2
 
 
 async def test_an_older_save_says_nothing_about_a_newer_one(node):

@@ -60,6 +60,13 @@ PAUSE_MS = pauses.LONGEST_MS
 
 _RENEW_MS = PAUSE_MS // 2
 
+LEFT_MS = 60_000
+"""For so long a pause that a process has ordered before it died may still be on its way: what it
+has sent into a broken network is sent again by its host, and arrives when that is whole."""
+
+LEFT_EVERY_MS = 500
+"""Writes stand no longer than that because of such a pause."""
+
 
 def is_wanted(state: State) -> bool:
     """Whether contact with a majority matters to any master."""
@@ -84,8 +91,9 @@ def contact(turn: Turn, event: RaftContact) -> None:
     raft.is_current = event.is_current and (raft.leads or not raft.has_lease)
     raft.heard_at, raft.relayed_at = dict(event.heard), dict(event.relayed)
     for master in turn.state.masters.values():
-        attempt = master.failover
-        if master.fence.asked_at is not None or (attempt and attempt.phase is Phase.SEND):
+        attempt, fence = master.failover, master.fence
+        is_paused = fence.asked_at is not None or fence.left is not None
+        if is_paused or (attempt and attempt.phase is Phase.SEND):
             turn.touch(master)
         is_sure = raft.is_current and turn.now < raft.contact_at + lease_ms(master)
         if is_sure and not turn.state.is_tilted:
@@ -95,8 +103,9 @@ def contact(turn: Turn, event: RaftContact) -> None:
 def _expect_pauses(turn: Turn) -> None:
     """Have pauses ended that an earlier life of ours may have left behind, as its file says."""
     for master in turn.state.masters.values():
-        if master.fence.was_left and master.fence.asked_at is None:
-            master.fence.asked_at = turn.now - _RENEW_MS
+        if master.fence.was_left:
+            master.fence.left = turn.now + LEFT_MS, turn.now
+            turn.touch(master)
 
 
 def _demote_formers(turn: Turn, master: Master) -> None:
@@ -126,7 +135,25 @@ def attend(turn: Turn, master: Master) -> int:
     # one, until the failover that has begun has demoted this master.
     if raft.is_current and master.mandate is None:
         _lift(turn, master)
+        return min(lost_at, _lift_left(turn, master))
     return lost_at
+
+
+def _lift_left(turn: Turn, master: Master) -> int:
+    """End what an earlier life of ours may have left, as often as it may arrive."""
+    fence = master.fence
+    if fence.left is None:
+        return NEVER
+    until, again_at = fence.left
+    if turn.now >= until:
+        master.fence = Fence()
+        turn.save_soon()
+        return NEVER
+    if turn.now >= again_at:
+        release(turn, master)
+        again_at = turn.now + LEFT_EVERY_MS
+        fence.left = until, again_at
+    return again_at
 
 
 def _contact_ends_at(turn: Turn, raft: Raft, master: Master) -> int:
@@ -164,7 +191,7 @@ def _hold(turn: Turn, master: Master) -> int:
     if turn.now < renew_at:
         return renew_at
     if fence.asked_at is None:
-        turn.save_soon()  # that a pause may be left behind
+        turn.save_early()  # that a pause may be left behind
     fence.asked_at = turn.now
     _order(turn, master, "PAUSE", str(PAUSE_MS), "WRITE", ask=Ask.FENCE)
     return turn.now + _RENEW_MS
@@ -178,7 +205,7 @@ def _lift(turn: Turn, master: Master) -> None:
     if not master.command.is_up and turn.now < fence.asked_at + PAUSE_MS:
         fence.is_ending = True
         return
-    master.fence = Fence()
+    master.fence = Fence(was_left=fence.was_left, left=fence.left)
     turn.save_soon()
     release(turn, master)
     if fence.is_on:

@@ -381,7 +381,12 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class SaveSoon:
-    """Put the state on disk soon: what is new in it could be learnt again."""
+    """Put the state on disk soon: what is new in it could be learnt again.
+
+    ``is_urgent``: without waiting for more. Nothing waits for it all the same.
+    """
+
+    is_urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

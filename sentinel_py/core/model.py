@@ -23,8 +23,7 @@ MAX_EPOCH = 2**63 - 1
 """What files and the wire can hold."""
 
 EPOCH_LEAP_MAX = 2**32
-"""Epochs that are further ahead of ours are refused: one forged message must not use up the counter
-for good, and no group of sentinels has come that far by itself."""
+"""Epochs further ahead of ours are refused: one forged message must not use the counter up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +139,7 @@ class Fence:
     is_refused: bool = False
     is_ending: bool = False  # it is to end, and the master cannot be told yet
     was_left: bool = False  # an earlier life of ours may have left one behind
+    left: tuple[int, int] | None = None  # till when it may yet arrive; when to end it (again)
 
 
 @dataclass(slots=True)

@@ -89,12 +89,18 @@ class Turn:
         """Have the state saved soon: nothing rests on it, it can be learnt again."""
         self._save_by(SaveSoon())
 
+    def save_early(self) -> None:
+        """Have the state saved at once, and what follows done meanwhile."""
+        self._save_by(SaveSoon(is_urgent=True))
+
     def _save_by(self, effect: Save | SaveSoon) -> None:
         if self._saved:
             return
         self._saved = isinstance(effect, Save)
-        if self.effects and isinstance(self.effects[0], SaveSoon):
-            self.effects[0] = effect
+        first = self.effects[0] if self.effects else None
+        if isinstance(first, SaveSoon):
+            is_less = isinstance(effect, SaveSoon) and first.is_urgent
+            self.effects[0] = first if is_less else effect
         else:
             self.effects.insert(0, effect)
 

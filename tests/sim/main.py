@@ -22,7 +22,7 @@ ONCE_BAD = (
     *((seed, Kind.RAFT) for seed in (3000074, 3000210, 3010135, 3020130, 3020179, 3060082)),
     *((seed, Kind.RAFT) for seed in (3070460, 3090451, 3090622, 3200194, 1391222581)),
     *((seed, Kind.RAFT) for seed in (9500054, 9700172, 700070, 710130, 710197, 991337)),
-    *((seed, Kind.RAFT) for seed in (8243, 44034, 60880533)),
+    *((seed, Kind.RAFT) for seed in (8243, 9647, 44034, 60880533)),
     *((seed, Kind.MIXED) for seed in (40, 3000052, 3070393, 3090615, 3110020)),
     *((seed, Kind.CLASSIC) for seed in (3070375, 60880511, 18805131, 181742928)),
 )
