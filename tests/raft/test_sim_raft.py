@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from sentinel_py.raft.election import Election
 from tests.raft import sim_raft
 
 SEEDS = {
@@ -37,6 +38,37 @@ def test_no_rule_is_broken(kind):
     for seed in range(SEEDS[kind]):
         print(f"python -m tests.raft --kind {kind} --seed {seed}")
         sim_raft.run(kind, seed)
+
+
+def run_worlds(kind, count):
+    for seed in range(count):
+        sim_raft.run(kind, seed)
+
+
+def _longer_lease(acknowledged):
+    return lambda it, peer, sent_at, promise_ms: acknowledged(it, peer, sent_at, 2 * promise_ms)
+
+
+def _shorter_promise(_heard_leader):
+    def heard_leader(it, wanted_ms=None):
+        it._promised_until = it._leader_heard_at = it._core.now_ms
+        it._put_off()
+
+    return heard_leader
+
+
+WRONG = {
+    "a leader relies on more than it was promised": (Election, "acknowledged", _longer_lease),
+    "a follower forgets its promise": (Election, "heard_leader", _shorter_promise),
+}
+
+
+@pytest.mark.parametrize(("owner", "name", "wrong"), WRONG.values(), ids=WRONG)
+def test_a_wrong_election_is_found(monkeypatch, owner, name, wrong):
+    """The rules see it in some world, so that their silence means something."""
+    monkeypatch.setattr(owner, name, wrong(getattr(owner, name)))
+    with pytest.raises(sim_raft.Violation):
+        run_worlds("harsh", 200)
 
 
 def trace_of(kind, seed, hash_seed):
