@@ -270,6 +270,7 @@ class Daemon:
         )
         self._server.reserve.known = self._known_sentinels
         self._node.on_step = self._server.ready.enable()
+        self._node.before_step = self._check_lease
         self.publisher = Notifier(self._log, self._server.publish, self._scripts)
         self._chronicler = Chronicler(self.state, self._node.feed)
         self.publisher.listeners.append(self._chronicler.notice)
@@ -350,6 +351,10 @@ class Daemon:
         self._scripts.close()
         self._saving.close()
         self._pidfile.remove()
+
+    def _check_lease(self) -> None:
+        if driver := self._member.driver:
+            driver.check_lease()
 
     def _signalled(self, number: signal.Signals) -> None:
         self._log.write(Level.WARNING, f"Received {number.name} scheduling shutdown...")

@@ -137,6 +137,8 @@ class Node:
         self._stopped = False
         self._has_failed = False
         self.on_step: Callable[[], None] | None = None
+        self.before_step: Callable[[], None] = _nothing
+        """Called before each input, for what must not be older than that: whether we still lead."""
 
     @property
     def state(self) -> State:
@@ -177,6 +179,7 @@ class Node:
             return
         if self._stopped:
             return
+        self.before_step()
         try:
             effects = self.core.step(self._world.now(), event)
         except Exception as error:
@@ -415,6 +418,10 @@ class Node:
     def _wake(self) -> None:
         self._timer = None
         self.feed(Wake())
+
+
+def _nothing() -> None:
+    pass
 
 
 def _without_vote(request: Request) -> Request:

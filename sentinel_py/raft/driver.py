@@ -368,6 +368,15 @@ class Driver:
         self._tell(before, now, first=first)
         self._member.host.feed(view)
 
+    def check_lease(self) -> None:
+        """Tell the core at once that its lease is over.
+
+        A process that was stopped for a moment would find it in its next step, and what it had to
+        do before that with the right of a leader.
+        """
+        if self._view is not None and self._view.leads and not self._engine.has_lease:
+            self._look()
+
     def _trouble(self, now: Status) -> str:
         """Return what keeps us from a majority, in words for an operator; empty if we have one."""
         if now.role is Role.HALTED:

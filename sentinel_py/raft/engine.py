@@ -262,6 +262,11 @@ class Engine:
                 wake_ats.append(core.heartbeat_at)
         return max(0, min(it for it in wake_ats if it is not None) - self._clock())
 
+    @property
+    def has_lease(self) -> bool:
+        """Whether this member leads and nobody else can, by the clock."""
+        return not self._is_halted and self._election.has_lease(self._clock())
+
     def status(self) -> Status:
         core, now_ms = self._core, self._clock()
         is_halted = self._is_halted
@@ -269,7 +274,7 @@ class Engine:
             role=Role.HALTED if is_halted else core.role,
             term=core.term,
             leader=None if is_halted else core.leader,
-            has_lease=not is_halted and self._election.has_lease(now_ms),
+            has_lease=self.has_lease,
             has_majority=not is_halted and self._election.has_leader(now_ms),
             members=core.membership.current,
             learner=self._joining.member,

@@ -65,6 +65,7 @@ class InProcess:
         self.node = Node(self.core, self, loop)
         self.links = Links(self.node.feed)
         self.member = Member(self, LocalStorage(str(self.folder)), LinkOptions(), Random(self.port))
+        self.node.before_step = self._check_lease
         raft = raft_commands.build(self.member)
         table = CommandTable([*base_commands(), build(self.node, self, raft)])
         acl = Acl.from_config(table, requirepass=self.settings.own_pass)
@@ -73,6 +74,10 @@ class InProcess:
         await self.server.start()
         self.node.start()
         self.member.start()
+
+    def _check_lease(self):
+        if self.member.driver:
+            self.member.driver.check_lease()
 
     async def kill(self):
         """End without a word to anybody."""

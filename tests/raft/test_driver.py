@@ -4,6 +4,7 @@ import asyncio
 
 from serving import eventually
 
+from sentinel_py.core.messages import Wake
 from sentinel_py.raft.guarded import Timing
 from sentinel_py.raft.proposals import Outcome
 
@@ -47,6 +48,24 @@ async def test_a_new_leader_that_cannot_change_members_yet_does_it_as_soon_as_it
         gone, *rest = [it for it in sentinels if it is not leader]
         assert await leader.raft("REMOVE", gone.address) == "OK"
         await agreed_members([leader, *rest], [leader, *rest])
+
+
+async def test_a_lease_that_is_over_ends_before_anything_else_is_done(tmp_path):
+    """A leader that stood still does not act as one on what it reads first when it goes on."""
+    async with group(tmp_path) as sentinels:
+        leader = await formed(sentinels)
+        await eventually(lambda: leader.state.raft.leads)
+        seen = []
+        step = leader.core.step
+
+        def look(now, event):
+            seen.append((type(event).__name__, leader.state.raft.leads))
+            return step(now, event)
+
+        leader.core.step = look
+        leader.member.driver._engine._election._lease_until.clear()
+        leader.node.feed(Wake())
+        assert seen == [("RaftView", True), ("Wake", False)]
 
 
 def _fences(sentinel):

@@ -81,6 +81,7 @@ class SentinelLife:
         self.links = _SeenLinks(self)
         rng = Random(self.machine.rng.getrandbits(64))
         self.member = Member(self, SimStorage(RAFT_FOLDER, self.machine.disk), LinkOptions(), rng)
+        self.node.before_step = self._check_lease
         raft = raft_commands.build(self.member)
         table = CommandTable([*base_commands(), build(_SeenNode(self), self, raft)])
         self._acl = Acl.from_config(table)
@@ -93,6 +94,10 @@ class SentinelLife:
         task.add_done_callback(asyncio.Future.result)
         self.node.start()
         self.member.start()
+
+    def _check_lease(self):
+        if self.is_member:
+            self.member.driver.check_lease()
 
     def _restored(self):
         state = State(myid="")
